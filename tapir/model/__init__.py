@@ -1,0 +1,1 @@
+"""The values everyone speaks: frozen, pure, and without an opinion."""

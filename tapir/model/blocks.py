@@ -1,0 +1,141 @@
+"""Bulk values: frozen over `bytes`, one buffer a column, read through `np.frombuffer` or by iteration.
+
+They compare by identity (`eq=False`): two blocks of a million names are never compared by accident. Their
+`repr` shows sizes, never a name.
+"""
+
+from array import array
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from tapir.model.actions import Action
+from tapir.model.names import Name
+
+
+@attrs.frozen(eq=False, repr=False)
+class NameBlock:
+    """Names back to back in `data`; name i is `data[offsets[i]:offsets[i + 1]]`.
+
+    `offsets` holds len + 1 native uint32.
+    """
+
+    data: bytes
+    offsets: bytes
+
+    @classmethod
+    def of(cls, names: Iterable[Name]) -> "NameBlock":
+        """The block that holds `names` in their order."""
+        collected = list(names)
+        offsets = array("I", bytes(4 * (len(collected) + 1)))
+        position = 0
+        for index, name in enumerate(collected, 1):
+            position += len(name)
+            offsets[index] = position
+        return cls(data=b"".join(collected), offsets=offsets.tobytes())
+
+    def __len__(self) -> int:
+        return len(self.offsets) // 4 - 1
+
+    def __iter__(self) -> Iterator[Name]:
+        data = self.data
+        offsets = memoryview(self.offsets).cast("I")
+        start = offsets[0]
+        for end in offsets[1:]:
+            yield Name(data[start:end])
+            start = end
+
+    def __repr__(self) -> str:
+        return f"<NameBlock of {len(self)} names, {len(self.data)} octets>"
+
+
+EMPTY_NAMES = NameBlock.of(())
+
+
+@attrs.frozen(eq=False, repr=False)
+class ListBlock:
+    """Names of one list with their tags: `tags` holds one native uint32 a name, or is empty when all are 0."""
+
+    names: NameBlock
+    tags: bytes = b""
+
+    @classmethod
+    def of(cls, entries: Iterable[tuple[Name, int]]) -> "ListBlock":
+        """The block of (name, tag mask) pairs, in their order."""
+        collected = list(entries)
+        tags = array("I", [mask for _, mask in collected])
+        return cls(
+            names=NameBlock.of(name for name, _ in collected),
+            tags=tags.tobytes() if any(tags) else b"",
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[tuple[Name, int]]:
+        if not self.tags:
+            return ((name, 0) for name in self.names)
+        return zip(self.names, memoryview(self.tags).cast("I"), strict=True)
+
+    def __repr__(self) -> str:
+        return f"<ListBlock of {len(self)} names>"
+
+
+@attrs.frozen(eq=False, repr=False)
+class RecordBlock:
+    """RPZ rules without their zone: names, and one octet of `Action` each (never `Action.NONE`)."""
+
+    names: NameBlock
+    actions: bytes
+
+    @classmethod
+    def of(cls, records: Iterable[tuple[Name, Action]]) -> "RecordBlock":
+        """The block of (name, action) pairs, in their order."""
+        collected = list(records)
+        return cls(
+            names=NameBlock.of(name for name, _ in collected),
+            actions=bytes(action for _, action in collected),
+        )
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def __iter__(self) -> Iterator[tuple[Name, Action]]:
+        return zip(self.names, map(Action, self.actions), strict=True)
+
+    def __repr__(self) -> str:
+        return f"<RecordBlock of {len(self)} records>"
+
+
+EMPTY_RECORDS = RecordBlock.of(())
+
+
+@attrs.frozen(eq=False, repr=False)
+class RecordDelta:
+    """What to take out of a set of records and what to put in; a changed action is in both.
+
+    Applying it to a set that does not hold all of `removed`, or that holds a name of `added` which is not
+    also in `removed`, is an error of the caller.
+    """
+
+    removed: RecordBlock = EMPTY_RECORDS
+    added: RecordBlock = EMPTY_RECORDS
+
+    def __len__(self) -> int:
+        return len(self.removed) + len(self.added)
+
+    def __repr__(self) -> str:
+        return f"<RecordDelta -{len(self.removed)} +{len(self.added)}>"
+
+
+@attrs.frozen(eq=False, repr=False)
+class VersionDelta:
+    """The step from one committed serial to the next; `at` is microseconds since the epoch."""
+
+    from_serial: int
+    to_serial: int
+    at: int
+    delta: RecordDelta
+
+    def __repr__(self) -> str:
+        return f"<VersionDelta {self.from_serial}→{self.to_serial} {self.delta!r}>"

@@ -1,0 +1,1 @@
+"""What the service groups say to each other, one module per conversation."""

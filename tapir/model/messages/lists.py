@@ -1,0 +1,147 @@
+"""Sources speak to the list keeper; the list keeper speaks to the policy evaluator."""
+
+import attrs
+
+from actors import Request
+from tapir.model.actions import ListKind
+from tapir.model.blocks import ListBlock, NameBlock
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """`count` lines of a source were refused for `reason`; `lines` are the first few line numbers."""
+
+    reason: str
+    count: int
+    lines: tuple[int, ...]
+
+
+@attrs.frozen(kw_only=True)
+class SourceLoaded:
+    """`source` now says exactly this; it replaces all that it said before."""
+
+    source: str
+    content: ListBlock
+    digest: str
+    refusals: tuple[Refusal, ...]
+    loaded_at: int
+
+
+@attrs.frozen(kw_only=True)
+class SourceUnchanged:
+    """`source` was looked at and still says what it said."""
+
+    source: str
+    at: int
+
+
+@attrs.frozen(kw_only=True)
+class SourceFailed:
+    """`source` could not be read; its last good content stays."""
+
+    source: str
+    reason: str
+    at: int
+
+
+@attrs.frozen(kw_only=True)
+class AcceptSource(Request[str]):
+    """The operator accepts what the brake holds back for `source`; the reply is a sentence."""
+
+    source: str
+
+
+@attrs.frozen(kw_only=True)
+class SourceStatus:
+    """How one source stands; times are microseconds since the epoch, None for never."""
+
+    id: str
+    name: str
+    kind: ListKind
+    origin: str
+    active: bool
+    required: bool
+    state: str
+    """`waiting`, `fresh`, `restored`, `stale` (failing, last good content used), `held`, `unsupported`"""
+    names: int
+    pending_names: int | None
+    """names in what the brake holds back"""
+    loaded_at: int | None
+    checked_at: int | None
+    refusals: tuple[Refusal, ...]
+    error: str
+
+
+@attrs.frozen(kw_only=True)
+class SourcesStatus:
+    """All sources, and whether what they say may be published; `waiting_for` names what is missing."""
+
+    sources: tuple[SourceStatus, ...]
+    publishing: bool
+    waiting_for: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class GetSources(Request[SourcesStatus]):
+    """How do the sources stand?"""
+
+
+@attrs.frozen(kw_only=True)
+class StreamPosition:
+    """Where in a stream of changes: a new `epoch` starts from nothing, `sequence` counts within it."""
+
+    epoch: str
+    sequence: int
+
+    def follows(self, other: "StreamPosition | None") -> bool:
+        """Whether this is the very next position after `other`."""
+        return other is not None and other.epoch == self.epoch and other.sequence + 1 == self.sequence
+
+
+@attrs.frozen(kw_only=True)
+class ListDescription:
+    """Which list a source feeds; `name` is the list's identity in policy."""
+
+    source: str
+    name: str
+    kind: ListKind
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ListContent:
+    """All that one list holds."""
+
+    description: ListDescription
+    content: ListBlock
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ListChange:
+    """One list lost `removed` and gained, or changed the tags of, `upserted`."""
+
+    source: str
+    removed: NameBlock
+    upserted: ListBlock
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ListsSnapshot:
+    """All lists as of `position`; `publish` says whether a decision on them may reach the zone."""
+
+    position: StreamPosition
+    lists: tuple[ListContent, ...]
+    publish: bool
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ListsChanged:
+    """What changed at `position`, possibly nothing but `publish`."""
+
+    position: StreamPosition
+    changes: tuple[ListChange, ...]
+    publish: bool
+
+
+@attrs.frozen(kw_only=True)
+class GetLists(Request[ListsSnapshot]):
+    """The policy evaluator lacks its base: what do all lists hold?"""

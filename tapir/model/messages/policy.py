@@ -1,0 +1,64 @@
+"""The console asks the policy evaluator for reasons."""
+
+import attrs
+
+from actors import Request
+from tapir.model.actions import Action
+
+
+@attrs.frozen(kw_only=True)
+class ListHit:
+    """A list that holds the name, and by which entry: the name itself or a wildcard above it."""
+
+    list_name: str
+    kind: str
+    entry: str
+    tags: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class RuleOutcome:
+    """One doubtlist rule: whether it fired, with the figures that it compared."""
+
+    rule: str
+    fired: bool
+    detail: str
+    action: str
+
+
+@attrs.frozen(kw_only=True)
+class Explanation:
+    """Why a name gets the action it gets."""
+
+    name: str
+    action: Action
+    stage: str
+    """`allowlist`, `denylist`, `doubtlist` or `none`"""
+    hits: tuple[ListHit, ...]
+    rules: tuple[RuleOutcome, ...]
+    winner: str
+    """the rule or list kind that decided, or empty"""
+    emitted: str
+    """the record in the zone that gives this answer (`owner CNAME target`), or empty"""
+
+
+@attrs.frozen(kw_only=True)
+class Explain(Request[Explanation]):
+    """Why is `name` (text) answered as it is?"""
+
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class PolicyStatus:
+    """How the evaluator stands."""
+
+    names: int
+    lists: int
+    records: int
+    decided_at: int | None
+
+
+@attrs.frozen(kw_only=True)
+class GetPolicy(Request[PolicyStatus]):
+    """How does the policy evaluator stand?"""
