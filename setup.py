@@ -1,7 +1,7 @@
-"""Stamps version and commit into what is built: files VERSION and COMMIT, in the sdist's root and in the wheel's package.
+"""Stamps version and commit into what is built: files VERSION and COMMIT, in the sdist's root, in the wheel's package.
 
-Everything else about the build is in pyproject.toml. What the two files say comes from `tapir/version.py`, loaded by path:
-at build time nothing that tapir depends on needs to be installed.
+Everything else about the build is in pyproject.toml. What the two files say comes from `tapir/version.py`, loaded by
+its path: at build time nothing that tapir depends on needs to be installed.
 """
 
 import runpy

@@ -3,13 +3,13 @@
 Three places know them, tried in this order:
 
 1. the installed package: files VERSION and COMMIT beside this module, written when the wheel was built;
-2. a git checkout: a clean tree on a tag vX.Y.Z is X.Y.Z, everything else is 0.0.0+local<date>.<short sha>, the date being
-   the commit's (UTC), so that building one commit twice gives one version. The commit is marked `+WiP` when the tree has
-   changes of its own;
+2. a git checkout: a clean tree on a tag vX.Y.Z is X.Y.Z, everything else is 0.0.0+local<date>.<short sha>, the date
+   being the commit's (UTC), so that building one commit twice gives one version. The commit is marked `+WiP` when the
+   tree has changes of its own;
 3. an unpacked source distribution: files VERSION and COMMIT in its root.
 
-A tree that has none of them says BAD-VERSION and BAD-COMMIT, which is meant to look as bad as it is: such a build cannot
-be told from any other. setup.py runs this module by its path, so it imports nothing beyond the standard library.
+A tree that has none of them says BAD-VERSION and BAD-COMMIT, which is meant to look as bad as it is: such a build
+cannot be told from any other. setup.py runs this module by its path, so it imports nothing beyond the standard library.
 """
 
 import functools
@@ -31,7 +31,7 @@ def version() -> str:
 
 
 def commit() -> str:
-    """The commit this was built from, as `git describe` names it, or BAD-COMMIT where nobody knows."""
+    """The short sha this was built from, `+WiP` after it if the tree had changes, or BAD-COMMIT where nobody knows."""
     return _stamp()[1] or BAD_COMMIT
 
 
@@ -40,7 +40,7 @@ def stamp_of_tree(root: Path) -> tuple[str | None, str | None]:
     # Only a tree that is itself a repository is asked: a source distribution unpacked inside
     # somebody's repository must not take over that repository's version.
     if (root / ".git").exists():
-        return _version_of_git(root), _git(root, "describe", "--always", "--tags", "--dirty=+WiP")
+        return _version_of_git(root), _git(root, "describe", "--always", "--exclude=*", "--abbrev=8", "--dirty=+WiP")
     return _read(root / "VERSION"), _read(root / "COMMIT")
 
 

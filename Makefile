@@ -1,0 +1,81 @@
+# Everything here needs only Python 3.11 or newer with its venv module, and make: each target makes .venv if there is
+# none, and installs again when pyproject.toml or constraints.txt changed.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+EXAMPLE := deploy/examples/standalone
+STATE := run/state
+
+# Rooms whose tests must reach every branch but a few: the runtime, and what is a plain function.
+PURE := actors tapir/model tapir/codec tapir/policy tapir/zone
+FLOOR := 95
+
+PYTEST_ARGS ?=
+
+.PHONY: help run test check bench campaign clean distclean
+
+help:
+	@echo 'make run       a POP on the lists of $(EXAMPLE), zone on 127.0.0.1:5359'
+	@echo 'make test      all tests, with the coverage floors   (PYTEST_ARGS=... for pytest)'
+	@echo 'make check     format, lint, change notes, imports, types'
+	@echo 'make bench     the ratios that we promise'
+	@echo 'make campaign  kill loops, fuzzing and long edit histories, in full: takes hours'
+	@echo 'make clean     removes what building, testing and make run left; make distclean also $(VENV)'
+
+$(INSTALLED): pyproject.toml setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo '$(PYTHON) is too old or missing: tapir needs Python 3.11 or newer (make PYTHON=python3.12 ...)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo '$(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)' >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo 'installing tapir and its tools into $(VENV)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: $(INSTALLED)
+	@mkdir -p $(STATE)
+	@echo 'While this runs, try in another shell:'
+	@echo
+	@echo '  dig @127.0.0.1 -p 5359 dnstapir. AXFR'
+	@echo '  $(BIN)/tapir explain NAME --state-dir $(STATE)      # names to try: $(EXAMPLE)/*.txt'
+	@echo '  $(BIN)/tapir status --state-dir $(STATE)'
+	@echo '  $(BIN)/tapir top --state-dir $(STATE)'
+	@echo
+	@echo 'Edit a list in $(EXAMPLE) and dig again. Ctrl-C stops it.'
+	@echo
+	@$(BIN)/tapir run --config-dir $(EXAMPLE) --state-dir $(STATE)
+
+test: $(INSTALLED)
+	$(BIN)/pytest --cov --cov-report= $(PYTEST_ARGS)
+	@for room in $(PURE); do \
+		printf 'branch coverage of %s: ' $$room; \
+		$(BIN)/coverage report --include="$$room/*" --format=total --fail-under=$(FLOOR) || \
+			{ $(BIN)/coverage report --include="$$room/*"; echo "$$room is below $(FLOOR) %" >&2; exit 1; }; \
+	done
+
+# Fastest first: what is wrong is said soon.
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	find actors tapir tests setup.py -name '*.py' -exec \
+		$(BIN)/flake8-async --enable ASYNC1,ASYNC2 --disable ASYNC114,ASYNC124,ASYNC9 {} +
+	$(BIN)/towncrier build --draft --version 0.0.0 >/dev/null
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/pytest tests/bench -o python_files='bench_*.py' -s $(PYTEST_ARGS)
+
+campaign: $(INSTALLED)
+	TAPIR_CAMPAIGN=full $(BIN)/pytest -m campaign $(PYTEST_ARGS)
+
+clean:
+	rm -rf build dist out run *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find actors tapir tests -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
