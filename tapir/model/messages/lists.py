@@ -29,10 +29,11 @@ class SourceLoaded:
 
 @attrs.frozen(kw_only=True)
 class SourceUnchanged:
-    """`source` was looked at and still says what it said."""
+    """`source` was looked at and still says what it said: the content of that digest."""
 
     source: str
     at: int
+    digest: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +43,11 @@ class SourceFailed:
     source: str
     reason: str
     at: int
+
+
+@attrs.frozen(kw_only=True)
+class RefreshSource:
+    """To a source: look now, and say all that you hold, whether it changed or not."""
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +68,7 @@ class SourceStatus:
     active: bool
     required: bool
     state: str
-    """`waiting`, `fresh`, `restored`, `stale` (failing, last good content used), `held`, `unsupported`"""
+    """`waiting`, `fresh`, `restored`, `stale` (failing, last good content used), `held`, `unsupported`, `inactive`"""
     names: int
     pending_names: int | None
     """names in what the brake holds back"""
@@ -126,20 +132,25 @@ class ListChange:
 
 @attrs.frozen(kw_only=True, eq=False)
 class ListsSnapshot:
-    """All lists as of `position`; `publish` says whether a decision on them may reach the zone."""
+    """All lists as of `position`; `publish` says whether a decision on them may reach the zone.
+
+    `waiting_for` names the sources that are missing, whether or not that holds the zone back.
+    """
 
     position: StreamPosition
     lists: tuple[ListContent, ...]
     publish: bool
+    waiting_for: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class ListsChanged:
-    """What changed at `position`, possibly nothing but `publish`."""
+    """What changed at `position`, possibly nothing but `publish` or `waiting_for`."""
 
     position: StreamPosition
     changes: tuple[ListChange, ...]
     publish: bool
+    waiting_for: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

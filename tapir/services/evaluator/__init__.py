@@ -1,0 +1,1 @@
+"""The list keeper, sole writer of list state, and the policy evaluator, which decides on it."""

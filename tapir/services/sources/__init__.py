@@ -1,0 +1,1 @@
+"""Intelligence in: one actor a source, which speaks to the list keeper only."""
