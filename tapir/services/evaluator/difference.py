@@ -35,9 +35,9 @@ NO_DIFFERENCE: Final = ListDifference(removed=EMPTY_NAMES, upserted=ListBlock(na
 
 def difference(before: ListBlock, after: ListBlock) -> ListDifference:
     """What makes `after` of `before`; of a name that is in a block twice, the last entry counts."""
-    if before.tags == after.tags and before.names.offsets == after.names.offsets:
-        if before.names.data == after.names.data:
-            return NO_DIFFERENCE
+    old_names, new_names = before.names, after.names
+    if (before.tags, old_names.offsets, old_names.data) == (after.tags, new_names.offsets, new_names.data):
+        return NO_DIFFERENCE
     old, new = _Columns.of(before), _Columns.of(after)
     removed: list[Positions] = []
     upserted: list[Positions] = []

@@ -1,8 +1,8 @@
 """What the list keeper knows of each source, and whether all of it together may be published (pure).
 
-    waiting ──delivered──▶ fresh ──failed──▶ stale
-    restored ──delivered──▶ fresh            (stale ──looked at again──▶ fresh)
-    any with content ──delivered, too large a change──▶ held ──accepted, or delivered within limits──▶ fresh
+waiting ──delivered──▶ fresh ──failed──▶ stale
+restored ──delivered──▶ fresh            (stale ──looked at again──▶ fresh)
+any with content ──delivered, too large a change──▶ held ──accepted, or delivered within limits──▶ fresh
 """
 
 from collections.abc import Iterable

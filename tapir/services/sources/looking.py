@@ -51,7 +51,7 @@ class Verdict(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Sighting:
-    """A state of the file that was not read yet: seen first at `first_at`; `changing_since` is when the file last was at rest.
+    """A state of the file that was not read yet, seen first at `first_at`; the file changes since `changing_since`.
 
     Both are seconds on the runtime's clock.
     """
