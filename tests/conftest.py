@@ -94,7 +94,7 @@ class Campaign:
 @pytest.fixture
 def campaign() -> Campaign:
     """The campaign of this run; the seed is printed, so that pytest shows it beside a failure."""
-    print(f"campaign seed: TAPIR_SEED={SEED}")  # noqa: T201 - captured by pytest, shown when the test fails
+    print(f"campaign seed: TAPIR_SEED={SEED}")
     return Campaign(full=FULL, seed=SEED)
 
 
