@@ -1,0 +1,263 @@
+"""One SQLite database of sealed blobs: how it is made, opened, checked, and how its failures are told.
+
+A database is built beside its place and renamed into it, so a file that is empty or lacks its tables is never the
+trace of an interrupted start: it is corrupt. It has two tables, `item` (a blob under a name) and `log`
+(a blob under a series and a number), and every blob is sealed for its place (see `blobs`).
+
+Opening writes nothing, so that a full disk does not keep a restarted process from what it stored. When SQLite cannot
+even make its shared-memory file for want of space, the database is opened in exclusive mode, which needs none.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tapir.store.blobs import BlobError, BlobKind, seal, unseal
+from tapir.store.errors import StoreCorrupt, StoreError, StoreFormatUnknown, StoreFull
+from tapir.store.files import sync_folder
+
+FORMAT: Final = 1
+STATE: Final = "state"
+"""The item that says which other items and log entries there must be; never missing."""
+SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+
+_MAGIC: Final = b"SQLite format 3\0"
+_SCHEMA: Final = (
+    "CREATE TABLE item (key TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE log (series INTEGER NOT NULL, number INTEGER NOT NULL, sealed BLOB NOT NULL, "
+    "PRIMARY KEY (series, number))",
+)
+# What SQLite says when the file's content is at fault; reading errors count, since a block that the disk does not
+# give back will not come back. Everything else that it says of a file is that it cannot be written now.
+_CORRUPT: Final = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_INTERNAL,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_SCHEMA,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_TOOBIG,
+    }
+)
+_UNREADABLE: Final = frozenset(
+    {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+)
+
+
+class Database:
+    """An open database. One call at a time, from any thread; every failure is a StoreError."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self.path = path
+
+    @classmethod
+    def open(cls, path: Path, *, application_id: int, state: bytes) -> "Database":
+        """The database at `path`, made with `state` as its state item if there is none, with its structure checked.
+
+        Raises StoreCorrupt, StoreFormatUnknown or StoreFull.
+        """
+        with translated(path):
+            if not path.exists():
+                _create(path, application_id, state)
+            _check_header(path)
+            try:
+                connection = _connect(path, exclusive=False)
+            except sqlite3.OperationalError as exc:
+                if _is_corrupt(exc):
+                    raise
+                connection = _connect(path, exclusive=True)
+            try:
+                _check_structure(connection, path, application_id)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(connection, path)
+
+    def close(self) -> None:
+        """Give the file back; closing twice is fine."""
+        with translated(self.path):
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """All that is read within is of one moment."""
+        with translated(self.path), self._transaction("BEGIN"):
+            yield
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """All that is written within is durable when the block ends, or not there at all when it raises."""
+        with translated(self.path), self._transaction("BEGIN IMMEDIATE"):
+            yield
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        self._connection.execute(begin)
+        try:
+            yield
+            if not self._connection.in_transaction:
+                # SQLite gave it up on a failure that the caller caught; a commit would say that all is well.
+                raise StoreFull(path=self.path, reason="a failed step has undone the whole transaction")
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # SQLite may have rolled back by itself (disk full), and a connection that is beyond that says so
+            # itself at the next call; what must be told is the first failure.
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def get(self, kind: BlobKind, key: str) -> bytes:
+        """The content of item `key`. Raises BlobError when it is missing."""
+        row = self._connection.execute("SELECT sealed FROM item WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            raise BlobError(f"the item {key} is missing")
+        return unseal(kind, key.encode(), _octets(row[0]))
+
+    def put(self, kind: BlobKind, key: str, content: bytes) -> int:
+        """Item `key` holds `content` from now on; returns how many octets that takes."""
+        sealed = seal(kind, key.encode(), content)
+        # Deleted first, so that what the old one took is used again and the file does not double.
+        self._connection.execute("DELETE FROM item WHERE key = ?", (key,))
+        self._connection.execute("INSERT INTO item (key, sealed) VALUES (?, ?)", (key, sealed))
+        return len(sealed)
+
+    def drop(self, key: str) -> None:
+        """Forget item `key`, if there is one."""
+        self._connection.execute("DELETE FROM item WHERE key = ?", (key,))
+
+    def append(self, kind: BlobKind, series: int, number: int, content: bytes) -> int:
+        """Entry `number` of the log `series` is `content`; returns how many octets that takes."""
+        sealed = seal(kind, _log_key(series, number), content)
+        self._connection.execute("INSERT INTO log (series, number, sealed) VALUES (?, ?, ?)", (series, number, sealed))
+        return len(sealed)
+
+    def entries(self, kind: BlobKind, series: int, *, first: int, last: int) -> list[bytes]:
+        """Entries `first` to `last` of a log, in order. Raises BlobError when one of them is missing."""
+        rows = self._connection.execute(
+            "SELECT number, sealed FROM log WHERE series = ? AND number BETWEEN ? AND ? ORDER BY number",
+            (series, first, last),
+        ).fetchall()
+        if [number for number, _ in rows] != list(range(first, last + 1)):
+            raise BlobError("entries of the log are missing")
+        return [unseal(kind, _log_key(series, number), _octets(sealed)) for number, sealed in rows]
+
+    def trim(self, series: int, *, below: int) -> None:
+        """Forget all entries of a log that come before number `below`."""
+        self._connection.execute("DELETE FROM log WHERE series = ? AND number < ?", (series, below))
+
+    def drop_log(self, series: int) -> None:
+        """Forget a log."""
+        self._connection.execute("DELETE FROM log WHERE series = ?", (series,))
+
+
+def _log_key(series: int, number: int) -> bytes:
+    return b"%d/%d" % (series, number)
+
+
+def _octets(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise BlobError("a blob has turned into something else")
+    return value
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Tell every failure of a database or a file as a StoreError about `path`."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except sqlite3.ProgrammingError:
+        raise  # the caller's mistake: a closed database, wrong parameters
+    except sqlite3.Error as exc:
+        if _is_corrupt(exc):
+            raise StoreCorrupt(path=path, reason=str(exc)) from exc
+        raise StoreFull(path=path, reason=str(exc)) from exc
+    except BlobError as exc:
+        raise StoreCorrupt(path=path, reason=str(exc)) from exc
+    except OSError as exc:
+        raise StoreFull(path=path, reason=exc.strerror or str(exc)) from exc
+
+
+def _is_corrupt(exc: sqlite3.Error) -> bool:
+    # An error that Python's module raises itself (text that is not UTF-8) has no code, and is about the content.
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code in _UNREADABLE or code & 0xFF in _CORRUPT
+
+
+def _create(path: Path, application_id: int, state: bytes) -> None:
+    """Build a database beside `path` and rename it into place."""
+    building = path.with_name(f".{path.name}.new")
+    # A log without its database belongs to one that was moved away; SQLite would play it into the new one.
+    for name in (building.name, *(stem + side for stem in (building.name, path.name) for side in SIDE_FILES)):
+        path.with_name(name).unlink(missing_ok=True)
+    connection = sqlite3.connect(building, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        sealed = seal(BlobKind.STATE, STATE.encode(), state)
+        connection.execute("INSERT INTO item (key, sealed) VALUES (?, ?)", (STATE, sealed))
+        connection.execute(f"PRAGMA application_id={application_id}")
+        connection.execute(f"PRAGMA user_version={FORMAT}")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()  # the last connection puts the log into the database and removes it
+    building.chmod(0o640)
+    building.rename(path)
+    sync_folder(path.parent)
+
+
+def _check_header(path: Path) -> None:
+    """Raise StoreCorrupt for what SQLite would silently take for an empty or a read-only database."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100 or not header.startswith(_MAGIC):
+        raise StoreCorrupt(path=path, reason="it is not a SQLite database")
+    # Write and read version, both WAL; any other write version would make the database read-only.
+    if header[18:20] != b"\2\2":
+        raise StoreCorrupt(path=path, reason="its header is damaged")
+
+
+def _connect(path: Path, *, exclusive: bool) -> sqlite3.Connection:
+    # Autocommit: transactions begin and end where `_transaction` says. Connections move between worker threads, one
+    # call at a time.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        if exclusive:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA cell_size_check=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA journal_size_limit=1048576")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_structure(connection: sqlite3.Connection, path: Path, application_id: int) -> None:
+    (stored_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if stored_id != application_id:
+        raise StoreCorrupt(path=path, reason="it is a database of something else")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != FORMAT:
+        raise StoreFormatUnknown(path=path, reason=f"it has format {version}, this tapir knows {FORMAT}")
+    statements = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
+    if statements != [(statement,) for statement in _SCHEMA]:
+        raise StoreCorrupt(path=path, reason="its tables are not ours")
+    # Every page is used once, by one table or the list of free ones: else a later write would overwrite what
+    # is still needed. (That the content is right, the seals of the blobs say.)
+    (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if finding != "ok":
+        raise StoreCorrupt(path=path, reason=str(finding))

@@ -1,0 +1,342 @@
+"""What every source said last: content, where it is from, what was refused, and what the brake holds back.
+
+Per source there is one snapshot and a log of the changes since; when the log outweighs the snapshot, it is
+folded into it. No list has a row per name. Several sources change in one transaction:
+
+    with store.transaction() as change:
+        change.change("feed-a", removed=…, upserted=…, digest=…, loaded_at=…)
+        change.replace("feed-b", content=…, digest=…, loaded_at=…)
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from tapir.model.blocks import ListBlock, NameBlock
+from tapir.model.messages.lists import Refusal
+from tapir.store.blobs import BlobKind
+from tapir.store.database import STATE, Database
+from tapir.store.fold import fold_list
+from tapir.store.packing import pack_list, pack_list_change, unpack_list, unpack_list_change
+
+_APPLICATION_ID: Final = 0x5450524C  # "TPRL"
+_SMALL: Final = 64 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class StoredPending:
+    """Content that the brake holds back, without the content itself, and why it is held."""
+
+    reason: str
+    digest: str
+    loaded_at: int
+    refusals: tuple[Refusal, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class StoredList:
+    """What is known of one source, without its content; `digest` and `loaded_at` are None when it has none yet."""
+
+    source: str
+    digest: str | None = None
+    loaded_at: int | None = None
+    refusals: tuple[Refusal, ...] = ()
+    pending: StoredPending | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Entry:
+    """A source's place in the database, beside what is told of it."""
+
+    stored: StoredList
+    series: int
+    first: int = 1
+    last: int = 0
+    base_octets: int = 0
+    log_octets: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class _State:
+    """The item that says what the other items and the logs must be."""
+
+    next_series: int = 1
+    entries: Mapping[str, _Entry] = attrs.field(factory=dict)
+
+    def pack(self) -> bytes:
+        entries = [attrs.asdict(entry) for entry in self.entries.values()]
+        return json.dumps({"next_series": self.next_series, "entries": entries}).encode()
+
+    @classmethod
+    def unpack(cls, content: bytes) -> "_State":
+        fields = json.loads(content)
+        entries = [_Entry(**{**entry, "stored": _unpack_stored(entry["stored"])}) for entry in fields["entries"]]
+        return cls(next_series=fields["next_series"], entries={entry.stored.source: entry for entry in entries})
+
+
+class ListStore:
+    """The stored lists of all sources. Synchronous, one call at a time, from any thread.
+
+    Every method raises StoreFull when nothing can be written (and nothing was) and StoreCorrupt when what
+    is stored cannot be trusted. A source that is not stored, or lacks what is asked for, is a KeyError.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, path: Path) -> "ListStore":
+        """The store at `path`, made when there is none; its folder must exist."""
+        database = Database.open(path, application_id=_APPLICATION_ID, state=_State().pack())
+        try:
+            with database.reading():
+                _read_state(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._database.path
+
+    def close(self) -> None:
+        """Give the file back; closing twice is fine."""
+        self._database.close()
+
+    def load_all(self) -> tuple[StoredList, ...]:
+        """All that is known of all sources, but for their content."""
+        with self._database.reading():
+            return tuple(entry.stored for entry in _read_state(self._database).entries.values())
+
+    def load(self, source: str) -> ListBlock:
+        """The content of `source`."""
+        with self._database.reading():
+            entry = _read_state(self._database).entries[source]
+            if entry.stored.digest is None:
+                raise KeyError(source)
+            return _read_content(self._database, entry)
+
+    def load_pending(self, source: str) -> ListBlock:
+        """What the brake holds back for `source`."""
+        with self._database.reading():
+            entry = _read_state(self._database).entries[source]
+            if entry.stored.pending is None:
+                raise KeyError(source)
+            return unpack_list(self._database.get(BlobKind.LIST, _pending_key(entry)))
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator["ListTransaction"]:
+        """All changes made within are durable when the block ends, or none is made when it raises."""
+        with self._database.writing():
+            transaction = ListTransaction(self._database, _read_state(self._database))
+            yield transaction
+            transaction.finish()
+
+    def replace(
+        self,
+        source: str,
+        *,
+        content: ListBlock,
+        digest: str,
+        loaded_at: int,
+        refusals: tuple[Refusal, ...] = (),
+    ) -> None:
+        """`source` says exactly `content`; see ListTransaction.replace."""
+        with self.transaction() as transaction:
+            transaction.replace(source, content=content, digest=digest, loaded_at=loaded_at, refusals=refusals)
+
+    def change(
+        self,
+        source: str,
+        *,
+        removed: NameBlock,
+        upserted: ListBlock,
+        digest: str,
+        loaded_at: int,
+        refusals: tuple[Refusal, ...] = (),
+    ) -> None:
+        """`source` lost `removed`, then gained or changed `upserted`; see ListTransaction.change."""
+        with self.transaction() as transaction:
+            transaction.change(
+                source, removed=removed, upserted=upserted, digest=digest, loaded_at=loaded_at, refusals=refusals
+            )
+
+    def set_pending(
+        self,
+        source: str,
+        *,
+        content: ListBlock,
+        reason: str,
+        digest: str,
+        loaded_at: int,
+        refusals: tuple[Refusal, ...] = (),
+    ) -> None:
+        """The brake holds `content` back; see ListTransaction.set_pending."""
+        with self.transaction() as transaction:
+            transaction.set_pending(
+                source, content=content, reason=reason, digest=digest, loaded_at=loaded_at, refusals=refusals
+            )
+
+    def clear_pending(self, source: str) -> None:
+        """Nothing is held back for `source` any more."""
+        with self.transaction() as transaction:
+            transaction.clear_pending(source)
+
+    def accept_pending(self, source: str) -> None:
+        """What was held back is the content of `source` now."""
+        with self.transaction() as transaction:
+            transaction.accept_pending(source)
+
+    def forget(self, source: str) -> None:
+        """`source` is no more."""
+        with self.transaction() as transaction:
+            transaction.forget(source)
+
+
+class ListTransaction:
+    """Changes of several sources that become durable together; made by `ListStore.transaction` only."""
+
+    def __init__(self, database: Database, state: _State) -> None:
+        self._database = database
+        self._next_series = state.next_series
+        self._entries = dict(state.entries)
+
+    def replace(
+        self, source: str, *, content: ListBlock, digest: str, loaded_at: int, refusals: tuple[Refusal, ...] = ()
+    ) -> None:
+        """`source` says exactly `content`, and nothing is held back for it any more."""
+        packed = pack_list(content)
+        entry = self._without_pending(self._entry(source))
+        self._database.drop_log(entry.series)
+        octets = self._database.put(BlobKind.LIST, _content_key(entry), packed)
+        stored = attrs.evolve(entry.stored, digest=digest, loaded_at=loaded_at, refusals=refusals)
+        self._entries[source] = _Entry(stored=stored, series=entry.series, base_octets=octets)
+
+    def change(
+        self,
+        source: str,
+        *,
+        removed: NameBlock,
+        upserted: ListBlock,
+        digest: str,
+        loaded_at: int,
+        refusals: tuple[Refusal, ...] = (),
+    ) -> None:
+        """`source` lost `removed`, then gained or changed `upserted`, and nothing is held back for it any more.
+
+        Takes time in the size of the change, except where the log is folded into the snapshot (amortised).
+        Raises KeyError when `source` has no content to change.
+        """
+        packed = pack_list_change(removed, upserted)
+        entry = self._entries[source]
+        if entry.stored.digest is None:
+            raise KeyError(source)
+        entry = self._without_pending(entry)
+        octets = self._database.append(BlobKind.LIST_CHANGE, entry.series, entry.last + 1, packed)
+        entry = attrs.evolve(
+            entry,
+            stored=attrs.evolve(entry.stored, digest=digest, loaded_at=loaded_at, refusals=refusals),
+            last=entry.last + 1,
+            log_octets=entry.log_octets + octets,
+        )
+        self._entries[source] = self._folded(entry) if entry.log_octets > max(entry.base_octets, _SMALL) else entry
+
+    def set_pending(
+        self,
+        source: str,
+        *,
+        content: ListBlock,
+        reason: str,
+        digest: str,
+        loaded_at: int,
+        refusals: tuple[Refusal, ...] = (),
+    ) -> None:
+        """The brake holds `content` back for `reason`, in place of what it held back before."""
+        packed = pack_list(content)
+        entry = self._entry(source)
+        self._database.put(BlobKind.LIST, _pending_key(entry), packed)
+        pending = StoredPending(reason=reason, digest=digest, loaded_at=loaded_at, refusals=refusals)
+        self._entries[source] = attrs.evolve(entry, stored=attrs.evolve(entry.stored, pending=pending))
+
+    def clear_pending(self, source: str) -> None:
+        """Nothing is held back for `source` any more; what it said before stays. Raises KeyError."""
+        self._entries[source] = self._without_pending(self._entries[source])
+
+    def accept_pending(self, source: str) -> None:
+        """What was held back is the content of `source` now. Raises KeyError when there is nothing."""
+        entry = self._entries[source]
+        pending = entry.stored.pending
+        if pending is None:
+            raise KeyError(source)
+        content = unpack_list(self._database.get(BlobKind.LIST, _pending_key(entry)))
+        self.replace(
+            source,
+            content=content,
+            digest=pending.digest,
+            loaded_at=pending.loaded_at,
+            refusals=pending.refusals,
+        )
+
+    def forget(self, source: str) -> None:
+        """`source` is no more; forgetting one that is not stored is fine."""
+        entry = self._entries.pop(source, None)
+        if entry is not None:
+            self._database.drop_log(entry.series)
+            self._database.drop(_content_key(entry))
+            self._database.drop(_pending_key(entry))
+
+    def finish(self) -> None:
+        """Write down what the changes amount to; `ListStore.transaction` calls this."""
+        self._database.put(BlobKind.STATE, STATE, _State(next_series=self._next_series, entries=self._entries).pack())
+
+    def _entry(self, source: str) -> _Entry:
+        entry = self._entries.get(source)
+        if entry is None:
+            entry = _Entry(stored=StoredList(source=source), series=self._next_series)
+            self._next_series += 1
+        return entry
+
+    def _without_pending(self, entry: _Entry) -> _Entry:
+        self._database.drop(_pending_key(entry))
+        return attrs.evolve(entry, stored=attrs.evolve(entry.stored, pending=None))
+
+    def _folded(self, entry: _Entry) -> _Entry:
+        packed = pack_list(_read_content(self._database, entry))
+        octets = self._database.put(BlobKind.LIST, _content_key(entry), packed)
+        self._database.drop_log(entry.series)
+        return attrs.evolve(entry, first=entry.last + 1, base_octets=octets, log_octets=0)
+
+
+def _content_key(entry: _Entry) -> str:
+    return f"content/{entry.series}"
+
+
+def _pending_key(entry: _Entry) -> str:
+    return f"pending/{entry.series}"
+
+
+def _read_state(database: Database) -> _State:
+    return _State.unpack(database.get(BlobKind.STATE, STATE))
+
+
+def _read_content(database: Database, entry: _Entry) -> ListBlock:
+    base = unpack_list(database.get(BlobKind.LIST, _content_key(entry)))
+    log = database.entries(BlobKind.LIST_CHANGE, entry.series, first=entry.first, last=entry.last)
+    return fold_list(base, [unpack_list_change(change) for change in log]) if log else base
+
+
+def _unpack_stored(fields: dict[str, Any]) -> StoredList:
+    pending = fields["pending"]
+    if pending is not None:
+        pending = StoredPending(**{**pending, "refusals": _unpack_refusals(pending["refusals"])})
+    return StoredList(**{**fields, "refusals": _unpack_refusals(fields["refusals"]), "pending": pending})
+
+
+def _unpack_refusals(refusals: list[dict[str, Any]]) -> tuple[Refusal, ...]:
+    return tuple(Refusal(**{**refusal, "lines": tuple(refusal["lines"])}) for refusal in refusals)

@@ -1,0 +1,275 @@
+"""One zone's stored versions: a base, the deltas since, and the deltas before it that the journal still wants.
+
+    log   . . . 5→6  6→7  7→8 | 8→9  9→10
+                ▲              ▲         ▲
+              journal        base      head
+
+A commit appends one delta, whatever the size of the zone. When the deltas behind the base outweigh it, the base is
+moved up to the head; deltas before the base stay as long as `prune` has not given them up. Every step is one
+transaction (WAL, synchronous=FULL): after a crash the store holds all of it or nothing.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from tapir.model.blocks import RecordBlock, VersionDelta
+from tapir.store.blobs import BlobError, BlobKind
+from tapir.store.database import STATE, Database
+from tapir.store.errors import StoreFull, StoreOutOfStep
+from tapir.store.fold import fold_records
+from tapir.store.packing import pack_records, pack_version_delta, unpack_records, unpack_version_delta
+
+_APPLICATION_ID: Final = 0x5450525A  # "TPRZ"
+_SERIES: Final = 0
+_MAX_SERIAL: Final = 2**32 - 1
+# Below this, moving the base costs more than the few deltas that it saves at the next start.
+_SMALL: Final = 256 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class StoredZone:
+    """What the store holds of a zone: its content at `serial`, and the deltas that lead there."""
+
+    serial: int
+    records: RecordBlock
+    deltas: tuple[VersionDelta, ...]
+    """without a gap, the last one leads to `serial`; empty when the journal is"""
+    committed_at: int
+    held: bool
+    extra: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class _State:
+    """The row that says what the other rows must be; a row that is missing or too many shows against it."""
+
+    serial: int | None = None
+    at: int = 0
+    records: int = 0
+    held: bool = False
+    extra: tuple[tuple[str, str], ...] = ()
+    base_number: int = 0
+    """the log entry that the base already contains"""
+    base_octets: int = 0
+    journal: int = 1
+    """the first log entry that belongs to the journal"""
+    head: int = 0
+    """the last log entry"""
+    pending_octets: int = 0
+    """what the entries behind the base take"""
+
+    def pack(self) -> bytes:
+        return json.dumps(attrs.asdict(self)).encode()
+
+    @classmethod
+    def unpack(cls, content: bytes) -> "_State":
+        fields = json.loads(content)
+        fields["extra"] = tuple((key, value) for key, value in fields["extra"])
+        return cls(**fields)
+
+    @property
+    def first(self) -> int:
+        """The first log entry that is still needed."""
+        return min(self.journal, self.base_number + 1)
+
+
+class ZoneStore:
+    """The stored versions of one zone. Synchronous, one call at a time, from any thread.
+
+    Every method raises StoreFull when nothing can be written (and nothing was) and StoreCorrupt when what
+    is stored cannot be trusted.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, path: Path) -> "ZoneStore":
+        """The store at `path`, made when there is none; its folder must exist."""
+        database = Database.open(path, application_id=_APPLICATION_ID, state=_State().pack())
+        try:
+            with database.reading():
+                _read_state(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._database.path
+
+    def close(self) -> None:
+        """Give the file back; closing twice is fine."""
+        self._database.close()
+
+    def held(self) -> bool:
+        """Whether the operator holds the zone; known before there is a first version, too."""
+        with self._database.reading():
+            return _read_state(self._database).held
+
+    def load(self) -> StoredZone | None:
+        """What is stored, None when no version was committed yet."""
+        with self._database.reading():
+            state = _read_state(self._database)
+            if state.serial is None:
+                return None
+            records, deltas = _read_versions(self._database, state)
+        return StoredZone(
+            serial=state.serial,
+            records=records,
+            deltas=tuple(deltas[state.journal - state.first :]),
+            committed_at=state.at,
+            held=state.held,
+            extra=dict(state.extra),
+        )
+
+    def commit(self, delta: VersionDelta, *, extra: Mapping[str, str] | None = None) -> None:
+        """The zone is at `delta.to_serial` when this returns, whatever happens then.
+
+        Takes time in the size of the delta, except where the base moves up (amortised). `extra` replaces the
+        stored mapping when given. Raises StoreOutOfStep when `delta` does not start at the stored serial.
+        """
+        packed = pack_version_delta(delta)
+        with self._database.writing():
+            state = _read_state(self._database)
+            if state.serial != delta.from_serial:
+                raise StoreOutOfStep(path=self.path, reason=f"it is at serial {state.serial}, not at {delta!r}'s")
+            state = _append(self._database, state, delta, packed)
+            if extra is not None:
+                state = attrs.evolve(state, extra=tuple(extra.items()))
+            _write_state(self._database, state)
+        if state.pending_octets > max(state.base_octets, _SMALL):
+            self._move_base()
+
+    def reset(
+        self,
+        serial: int,
+        records: RecordBlock,
+        at: int,
+        *,
+        deltas: Iterable[VersionDelta] = (),
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        """The zone is `records` at `serial`, with `deltas` (leading there without a gap) as its journal.
+
+        For the first version, a serial that the operator sets, and after a failure of the store. `held` stays as it is.
+        """
+        if not 0 <= serial <= _MAX_SERIAL:
+            raise ValueError(f"{serial} is not a serial")
+        chain = tuple(deltas)
+        _check_chain(chain, serial)
+        packed = pack_records(records)
+        packed_chain = [pack_version_delta(delta) for delta in chain]
+        with self._database.writing():
+            old = _read_state(self._database)
+            self._database.drop_log(_SERIES)
+            octets = self._database.put(BlobKind.RECORDS, "base", packed)
+            for number, entry in enumerate(packed_chain, 1):
+                self._database.append(BlobKind.VERSION_DELTA, _SERIES, number, entry)
+            state = _State(
+                serial=serial,
+                at=at,
+                records=len(records),
+                held=old.held,
+                extra=old.extra if extra is None else tuple(extra.items()),
+                base_number=len(chain),
+                base_octets=octets,
+                head=len(chain),
+            )
+            _write_state(self._database, state)
+
+    def prune(self, oldest_serial_to_keep: int) -> int:
+        """Give up the deltas that lead to `oldest_serial_to_keep`, and those before; returns how many.
+
+        A serial from which no stored delta starts changes nothing, except the current one: that empties
+        the journal.
+        """
+        with self._database.writing():
+            state = _read_state(self._database)
+            if state.serial == oldest_serial_to_keep:
+                journal = state.head + 1
+            else:
+                entries = self._database.entries(BlobKind.VERSION_DELTA, _SERIES, first=state.journal, last=state.head)
+                starts = [unpack_version_delta(entry).from_serial for entry in entries]
+                if oldest_serial_to_keep not in starts:
+                    return 0
+                journal = state.journal + starts.index(oldest_serial_to_keep)
+            pruned = attrs.evolve(state, journal=journal)
+            self._database.trim(_SERIES, below=pruned.first)
+            _write_state(self._database, pruned)
+        return journal - state.journal
+
+    def set_held(self, held: bool) -> None:
+        """Remember whether the operator holds the zone."""
+        with self._database.writing():
+            _write_state(self._database, attrs.evolve(_read_state(self._database), held=held))
+
+    def _move_base(self) -> None:
+        """Put the deltas behind the base into it."""
+        try:
+            with self._database.writing():
+                state = _read_state(self._database)
+                records, _ = _read_versions(self._database, state)
+                octets = self._database.put(BlobKind.RECORDS, "base", pack_records(records))
+                state = attrs.evolve(state, base_number=state.head, base_octets=octets, pending_octets=0)
+                self._database.trim(_SERIES, below=state.first)
+                _write_state(self._database, state)
+        except StoreFull as exc:
+            # The commit that led here is durable, and the deltas do what the base would: the next commit tries again.
+            _log.warning("the base of the zone could not be moved up, its deltas go on growing: %s", exc)
+
+
+def _append(database: Database, state: _State, delta: VersionDelta, packed: bytes) -> _State:
+    number = state.head + 1
+    octets = database.append(BlobKind.VERSION_DELTA, _SERIES, number, packed)
+    return attrs.evolve(
+        state,
+        serial=delta.to_serial,
+        at=delta.at,
+        records=state.records + len(delta.delta.added) - len(delta.delta.removed),
+        head=number,
+        pending_octets=state.pending_octets + octets,
+    )
+
+
+def _read_versions(database: Database, state: _State) -> tuple[RecordBlock, list[VersionDelta]]:
+    """The content at the head, and all stored deltas."""
+    content = database.get(BlobKind.RECORDS, "base")
+    entries = database.entries(BlobKind.VERSION_DELTA, _SERIES, first=state.first, last=state.head)
+    deltas = [unpack_version_delta(entry) for entry in entries]
+    try:
+        _check_chain(deltas, state.serial)
+    except ValueError as exc:
+        raise BlobError(str(exc)) from exc
+    behind = deltas[state.base_number + 1 - state.first :]
+    records = fold_records(unpack_records(content), [delta.delta for delta in behind])
+    if len(records) != state.records:
+        raise BlobError(f"the zone has {len(records)} records where {state.records} were stored")
+    return records, deltas
+
+
+def _check_chain(deltas: Iterable[VersionDelta], serial: int | None) -> None:
+    previous: int | None = None
+    for delta in deltas:
+        if previous is not None and delta.from_serial != previous:
+            raise ValueError(f"{delta!r} does not follow serial {previous}")
+        previous = delta.to_serial
+    if previous is not None and previous != serial:
+        raise ValueError(f"the deltas lead to serial {previous}, not to {serial}")
+
+
+def _read_state(database: Database) -> _State:
+    return _State.unpack(database.get(BlobKind.STATE, STATE))
+
+
+def _write_state(database: Database, state: _State) -> None:
+    database.put(BlobKind.STATE, STATE, state.pack())
