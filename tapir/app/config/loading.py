@@ -1,0 +1,72 @@
+"""From a folder to a `Config`, or to all that is wrong with it."""
+
+from pathlib import Path
+
+import attrs
+
+from tapir.app.config.document import read_document
+from tapir.app.config.files import Files
+from tapir.app.config.keys import warn_of_unknown_keys
+from tapir.app.config.policy import map_policy
+from tapir.app.config.problems import ConfigErrors, Fault, Place
+from tapir.app.config.process import map_log, map_state_dir, note_what_is_not_run
+from tapir.app.config.report import Report, Section
+from tapir.app.config.server import map_outputs, map_server
+from tapir.app.config.settings import Config, SourceBrakeConfig
+from tapir.app.config.sources import map_source_brake, map_sources
+from tapir.app.config.strict import structure
+from tapir.app.config.values import between
+from tapir.app.config.zone import map_zone, map_zone_brake
+
+SOURCE_BRAKE = SourceBrakeConfig(shrink=0.5, grow=2.0, minimum=1000)
+
+
+def load(config_dir: Path, state_dir: Path | None = None) -> Config:
+    """What the four files in `config_dir` say; `state_dir` overrides their `state-dir`.
+
+    Relative paths in the files start at `config_dir`. Raises ConfigErrors with every fault of all files. Reads files
+    and looks at list files, so it blocks as long as the file system does.
+    """
+    if not config_dir.is_dir():
+        fault = Fault(
+            place=Place(config_dir), key="", text="there is no such folder; allowed is one with the four files"
+        )
+        raise ConfigErrors(faults=(fault,), notices=())
+    folder = config_dir.absolute()
+    report = Report(read_document(config_dir))
+    warn_of_unknown_keys(report)
+    files = structure(report, Files)
+    rpz = files.services.rpz
+    top = Section(report, ())
+    brake = map_source_brake(top.at("brake"), files.brake, SOURCE_BRAKE)
+    zone = map_zone(report, rpz)
+    outputs = map_outputs(report, files.outputs)
+    note_what_is_not_run(report, files)
+    config = Config(
+        config_dir=folder,
+        state_dir=map_state_dir(files, folder, state_dir),
+        start_deadline=top.parse("start-deadline", files.start_deadline, between(0, unit="seconds"), 60),
+        zone=zone,
+        zone_brake=map_zone_brake(report, rpz),
+        serial_cache=folder / rpz.serialcache if rpz.serialcache else None,
+        server=map_server(report, files.dnsengine, outputs),
+        sources=map_sources(report, files.sources, folder, brake),
+        outputs=outputs,
+        policy=map_policy(report, files.policy, zone.redirect),
+        log=map_log(report, files, folder),
+    )
+    report.raise_faults()
+    return attrs.evolve(config, notices=report.notices())
+
+
+def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:
+    """The keys whose change a reload does not take, as the files spell them."""
+    values = (
+        ("services.rpz.zonename", old.zone.name, new.zone.name),
+        ("services.rpz.serialcache", old.serial_cache, new.serial_cache),
+        ("dnsengine.active", old.server.active, new.server.active),
+        ("dnsengine.addresses", old.server.addresses, new.server.addresses),
+        ("dnsengine.limits", old.server.limits, new.server.limits),
+        ("state-dir", old.state_dir, new.state_dir),
+    )
+    return tuple(key for key, before, after in values if before != after)

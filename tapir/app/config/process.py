@@ -1,0 +1,62 @@
+"""`log`, `state-dir` and what this version does not run."""
+
+from pathlib import Path
+from typing import Final
+
+from tapir.app.config.files import Files
+from tapir.app.config.report import Report, Section
+from tapir.app.config.settings import LogConfig
+from tapir.app.config.values import one_of
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+STATE_DIR: Final = Path("/var/lib/dnstapir/tapir")
+
+
+def map_log(report: Report, files: Files, folder: Path) -> LogConfig:
+    """What is logged, how, and into which files besides stderr."""
+    section = Section(report, ("log",))
+    to_files = bool(files.log.to_files)
+    named = (
+        ("main", ("log", "file"), files.log.file),
+        ("dnsengine", ("dnsengine", "logfile"), files.dnsengine.logfile),
+        ("mqtt", ("tapir", "mqtt", "logfile"), files.tapir.mqtt.logfile),
+        ("policy", ("policy", "logfile"), files.policy.logfile),
+    )
+    given = [(component, path, file) for component, path, file in named if file]
+    if to_files and not files.log.file:
+        report.missing(("log", "file"), "needed with `log.to-files: true` is the path of the main log")
+    elif given and not to_files:
+        others = f", nor are the other {len(given) - 1} log files" if len(given) > 1 else ""
+        report.note(given[0][1], f"not written{others}: the log goes to stderr; `log.to-files: true` writes them too")
+    return LogConfig(
+        level=section.parse("level", files.log.level, one_of(*LEVELS), "debug" if files.log.debug else "info"),
+        format=section.parse("format", files.log.format, one_of("text", "json"), "text"),
+        source_lines=(files.log.mode or "").lower() == "debug",
+        to_files=to_files,
+        files=tuple((component, folder / file) for component, _, file in given if file),
+    )
+
+
+def map_state_dir(files: Files, folder: Path, state_dir: Path | None) -> Path:
+    """Where state goes: what the command line says, else the file, else the default."""
+    if state_dir is not None:
+        return state_dir.absolute()
+    return folder / files.state_dir if files.state_dir else STATE_DIR
+
+
+def note_what_is_not_run(report: Report, files: Files) -> None:
+    """One notice for each part that is configured and comes with a later version."""
+    later = "not run by this version; the section is kept for later ones"
+    if ("tapir",) in report.document and report.document.values.get("tapir"):
+        report.note(("tapir", "mqtt"), f"MQTT is {later}")
+    if ("apiserver",) in report.document and files.apiserver.active is not False:
+        report.note(
+            ("apiserver",), f"the management API is {later}; `tapir status` and `tapir explain` ask the console"
+        )
+    if ("bootstrapserver",) in report.document and files.bootstrapserver.active is not False:
+        report.note(("bootstrapserver",), f"the bootstrap API is {later}")
+    engine = ("services", "refreshengine", "active")
+    if files.services.refreshengine.active is not None:
+        report.note(
+            engine, "accepted and ignored: there is no such engine to switch off, every source looks after itself"
+        )

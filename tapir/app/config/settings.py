@@ -1,0 +1,133 @@
+"""What the configuration comes to: one frozen `Config`, every default filled in, every path absolute.
+
+These values say what the operator wants in the operator's words. `tapir.app.tree` maps them onto the settings of
+the actors; nothing below `tapir.app` sees them.
+"""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+import attrs
+
+from tapir.app.config.problems import Notice
+from tapir.model.actions import ListKind
+from tapir.policy.settings import PolicySettings
+from tapir.zone.settings import ZoneSettings
+
+Prefix = IPv4Network | IPv6Network
+
+
+@attrs.frozen
+class SocketAddress:
+    """An IP literal and a port; `str()` is `IP:port`, IPv6 in brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@attrs.frozen(kw_only=True)
+class ZoneBrakeConfig:
+    """A version that changes more than `change` of the records (0.25 is 25 %) and `minimum` of them is held."""
+
+    change: float
+    minimum: int
+
+
+@attrs.frozen(kw_only=True)
+class LimitsConfig:
+    """How many TCP connections the zone server holds, and for how many seconds an idle one."""
+
+    connections: int
+    connections_per_address: int
+    idle_timeout: int
+
+
+@attrs.frozen(kw_only=True)
+class ServerConfig:
+    """The zone server; not started at all unless `active`."""
+
+    active: bool
+    addresses: tuple[SocketAddress, ...]
+    allow_transfer: tuple[Prefix, ...]
+    limits: LimitsConfig
+
+
+@attrs.frozen(kw_only=True)
+class SourceBrakeConfig:
+    """Shares of a source's size (0.5 is 50 %): content that loses or gains more is held.
+
+    A source with fewer than `minimum` names is never held.
+    """
+
+    shrink: float
+    grow: float
+    minimum: int
+
+
+@attrs.frozen(kw_only=True)
+class SourceConfig:
+    """One entry of `pop-sources.yaml`.
+
+    Only a source that is `active` and `supported` gets an actor; the others are shown in `tapir status`.
+    """
+
+    id: str
+    name: str
+    description: str
+    kind: ListKind
+    origin: str
+    """`file`, `mqtt` or `xfr`"""
+    format: str
+    active: bool
+    supported: bool
+    required: bool
+    """nothing new is published while it has neither content nor stored content"""
+    broad: bool
+    path: Path | None
+    """the list file; set whenever the source is supported"""
+    poll_interval: int
+    brake: SourceBrakeConfig
+
+
+@attrs.frozen(kw_only=True)
+class OutputConfig:
+    """One active output: whom NOTIFY goes to."""
+
+    id: str
+    address: SocketAddress
+
+
+@attrs.frozen(kw_only=True)
+class LogConfig:
+    """Logging always goes to stderr; `files` (component, path) are written only with `to_files`."""
+
+    level: str
+    """`debug`, `info`, `warning` or `error`"""
+    format: str
+    """`text` or `json`"""
+    source_lines: bool
+    """add file:line to each record (`log.mode: debug`)"""
+    to_files: bool
+    files: tuple[tuple[str, Path], ...]
+    """(`main` | `dnsengine` | `mqtt` | `policy`, path)"""
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """All that the four files say."""
+
+    config_dir: Path
+    state_dir: Path
+    start_deadline: int
+    zone: ZoneSettings
+    zone_brake: ZoneBrakeConfig
+    serial_cache: Path | None
+    server: ServerConfig
+    sources: tuple[SourceConfig, ...]
+    outputs: tuple[OutputConfig, ...]
+    policy: PolicySettings
+    log: LogConfig
+    notices: tuple[Notice, ...] = attrs.field(default=(), eq=False)

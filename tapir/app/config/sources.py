@@ -1,0 +1,169 @@
+"""`sources`: where lists come from."""
+
+from pathlib import Path
+from typing import Final
+
+from tapir.app.config.files import SourceBrakeFile, SourceFile
+from tapir.app.config.report import Invalid, Report, Section
+from tapir.app.config.settings import SourceBrakeConfig, SourceConfig
+from tapir.app.config.values import between, one_of, parse_share
+from tapir.model.actions import ListKind
+
+_WANTED_TYPE: Final = "needed is allowlist, denylist or doubtlist"
+_ORIGINS: Final = ("file", "mqtt", "xfr")
+_FORMATS: Final = ("domains", "csv", "dawg")
+
+
+def map_source_brake(section: Section, brake: SourceBrakeFile, default: SourceBrakeConfig) -> SourceBrakeConfig:
+    """A `brake` section; what it does not say is as in `default`."""
+    return SourceBrakeConfig(
+        shrink=section.parse("shrink", brake.shrink, parse_share, default.shrink),
+        grow=section.parse("grow", brake.grow, parse_share, default.grow),
+        minimum=section.parse("minimum", brake.minimum, between(0), default.minimum),
+    )
+
+
+def map_sources(
+    report: Report, sources: dict[str, SourceFile] | None, folder: Path, brake: SourceBrakeConfig
+) -> tuple[SourceConfig, ...]:
+    """Every entry, active or not; relative file names start at `folder`."""
+    if sources is None:
+        report.missing(("sources",), "needed is one entry for each source, or `sources: {}` for none")
+    found = tuple(
+        _map_active(Section(report, ("sources", name)), name, source, folder, brake)
+        if source.active
+        else _map_inactive(Section(report, ("sources", name)), name, source, folder, brake)
+        for name, source in (sources or {}).items()
+    )
+    _check_names(report, found)
+    return found
+
+
+def _map_active(section: Section, id_: str, source: SourceFile, folder: Path, brake: SourceBrakeConfig) -> SourceConfig:
+    _check_id(section, id_)
+    name = section.require("name", source.name, _parse_name, wanted="needed is the list's name", fallback=id_)
+    kind = section.require("type", source.type, _parse_kind, wanted=_WANTED_TYPE, fallback=ListKind.DOUBT)
+    origin = section.require(
+        "source", source.source, one_of(*_ORIGINS), wanted="needed is file, mqtt or xfr", fallback=""
+    )
+    form = (source.format or "").lower()
+    path = None
+    supported = False
+    match origin:
+        case "file":
+            form = section.require(
+                "format", source.format, one_of(*_FORMATS), wanted="needed is domains", fallback="domains"
+            )
+            path = _file_of(section, source.filename, folder)
+            supported = form == "domains"
+            if not supported:
+                _not_supported(section, "format", kind, f"files of format {form}", "domains")
+        case "mqtt":
+            if source.type is not None and kind is not ListKind.DOUBT:
+                section.warn("type", f"an mqtt source is always a doubtlist; this one is not taken as {kind.value}")
+                kind = ListKind.DOUBT
+            _not_supported(section, "source", kind, "mqtt sources", "file")
+        case "xfr":
+            _not_supported(section, "source", kind, "xfr sources", "file")
+        case _:
+            pass  # an error is noted already
+    if source.required and kind is not ListKind.ALLOW:
+        section.warn("required", f"counts for allowlists only; this is a {kind.value}")
+    return SourceConfig(
+        id=id_,
+        name=name,
+        description=source.description or "",
+        kind=kind,
+        origin=origin,
+        format=form,
+        active=True,
+        supported=supported,
+        required=kind is ListKind.ALLOW and source.required is not False,
+        broad=bool(source.broad),
+        path=path,
+        poll_interval=section.parse("poll-interval", source.poll_interval, between(1, unit="seconds"), _POLL),
+        brake=map_source_brake(section.at("brake"), source.brake, brake),
+    )
+
+
+_POLL: Final = 5
+
+
+def _map_inactive(
+    section: Section, id_: str, source: SourceFile, folder: Path, brake: SourceBrakeConfig
+) -> SourceConfig:
+    """An entry that is switched off: shown, and hardly checked, so that half an entry can wait in the file."""
+    _check_id(section, id_)
+    if source.active is None:
+        section.report.missing((*section.path, "active"), "needed is true or false")
+    try:
+        kind = _parse_kind(source.type or "doubtlist")
+    except Invalid as exc:
+        section.warn("type", str(exc))
+        kind = ListKind.DOUBT
+    return SourceConfig(
+        id=id_,
+        name=source.name or id_,
+        description=source.description or "",
+        kind=kind,
+        origin=(source.source or "").lower(),
+        format=(source.format or "").lower(),
+        active=False,
+        supported=False,
+        required=False,
+        broad=bool(source.broad),
+        path=folder / source.filename if source.filename else None,
+        poll_interval=_POLL,
+        brake=brake,
+    )
+
+
+def _not_supported(section: Section, key: str, kind: ListKind, what: str, allowed: str) -> None:
+    if kind is ListKind.ALLOW:
+        text = f"{what} are not supported by this version, and without this allowlist its names would be blocked"
+        section.error(key, f"{text}; allowed is {allowed}, or `active: false`")
+    else:
+        text = f"{what} are not supported by this version; this {kind.value} takes no part, and nothing waits for it"
+        section.warn(key, text)
+
+
+def _check_id(section: Section, id_: str) -> None:
+    if "/" in id_ or not id_.strip():
+        section.report.error(section.path, "this cannot be the id of a source; allowed is any text without `/`")
+
+
+def _parse_name(text: str) -> str:
+    if not text.strip():
+        raise Invalid("the name is empty; allowed is any other text")
+    return text
+
+
+def _parse_kind(text: str) -> ListKind:
+    return ListKind(one_of(*(kind.value for kind in ListKind))(text))
+
+
+def _file_of(section: Section, filename: str | None, folder: Path) -> Path | None:
+    if not filename:
+        section.report.missing((*section.path, "filename"), "needed is the path of the list")
+        return None
+    path = folder / filename
+    try:
+        if path.is_dir():
+            section.error("filename", f"{path} is a folder; allowed is a file")
+        elif not path.exists():
+            section.warn("filename", f"there is no file {path} yet; the source waits for it")
+    except OSError as exc:
+        section.warn("filename", f"cannot look at {path} now: {exc.strerror}")
+    return path
+
+
+def _check_names(report: Report, sources: tuple[SourceConfig, ...]) -> None:
+    """The name is a list's identity in policy, so two active lists of one class cannot share it."""
+    first: dict[tuple[ListKind, str], SourceConfig] = {}
+    for source in filter(lambda source: source.active, sources):
+        other = first.setdefault((source.kind, source.name), source)
+        if other is not source:
+            path = ("sources", source.id, "name")
+            report.error(
+                path, f"sources.{other.id} is a {source.kind.value} of this name too; allowed is a name of its own"
+            )
