@@ -17,9 +17,15 @@ ROOT: Final = Name(b"\0")
 MAX_NAME: Final = 255
 MAX_LABEL: Final = 63
 
+MAX_TEXT: Final = 4 * MAX_NAME
+"""No name needs more characters than this: every octet as an escape of four."""
+
 # What may stand unescaped in text: what hostnames and service names are made of. Anything else in a list
 # is far more often a URL, a pattern or a slip than a name, so it must be escaped to be meant.
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
+_PLAIN_TEXT: Final = bytes(_PLAIN) + b"."
+_LENGTHS: Final = tuple(bytes((length,)) for length in range(MAX_LABEL + 1))
+_DOT, _BACKSLASH = b".\\"
 
 
 class NameSyntaxError(TapirError):
@@ -36,80 +42,80 @@ def parse_name(text: str) -> Name:
 
     The trailing dot is optional, `\.` and `\DDD` are escapes (RFC 1035 §5.1), U-labels become A-labels
     (IDNA 2008 with UTS #46 mapping). A leading `*` label is taken as is (RFC 4592). `.` is the root.
-    Raises NameSyntaxError.
+    Raises NameSyntaxError, and nothing else whatever the text.
     """
     if text == ".":
         return ROOT
-    if not text:
-        raise NameSyntaxError(text=text, reason="it is empty")
-    if not text.isascii():
-        text = _to_ascii(text)
-    labels = _plain_labels(text) if "\\" not in text else _escaped_labels(text)
-    wire = bytearray()
-    for position, label in enumerate(labels):
-        if not label:
-            raise NameSyntaxError(text=text, reason="it has an empty label")
-        if len(label) > MAX_LABEL:
-            raise NameSyntaxError(text=text, reason=f"a label has {len(label)} octets, {MAX_LABEL} are allowed")
-        if "\\" not in text and not _PLAIN.issuperset(label) and not (position == 0 and label == b"*"):
-            unwanted = next(octet for octet in label if octet not in _PLAIN)
-            raise NameSyntaxError(text=text, reason=f"it has the character {chr(unwanted)!r}")
-        wire.append(len(label))
-        wire += label
-    wire.append(0)
+    if len(text) > MAX_TEXT:
+        raise NameSyntaxError(text=text, reason=f"it has {len(text)} characters")
+    octets = (text if text.isascii() else _to_ascii(text)).encode("ascii").lower()
+    labels = _escaped_labels(text, octets) if b"\\" in octets else _plain_labels(text, octets)
+    if not labels or b"" in labels:
+        raise NameSyntaxError(text=text, reason="it has an empty label" if labels else "it is empty")
+    try:
+        wire = b"".join([_LENGTHS[len(label)] + label for label in labels]) + ROOT
+    except IndexError:
+        longest = max(map(len, labels))
+        raise NameSyntaxError(
+            text=text, reason=f"a label has {longest} octets, {MAX_LABEL} are allowed"
+        ) from None
     if len(wire) > MAX_NAME:
         raise NameSyntaxError(text=text, reason=f"it has {len(wire)} octets, {MAX_NAME} are allowed")
-    return Name(bytes(wire))
+    return Name(wire)
 
 
-def _plain_labels(text: str) -> list[bytes]:
-    labels = text.encode("ascii").lower().split(b".")
-    if labels[-1] == b"":
+def _plain_labels(text: str, octets: bytes) -> list[bytes]:
+    labels = octets.split(b".")
+    if not labels[-1]:
         labels.pop()
+    unwanted = octets.translate(None, _PLAIN_TEXT)
+    if unwanted and not (unwanted == b"*" and labels[0] == b"*"):
+        raise NameSyntaxError(text=text, reason=f"it has the character {chr(unwanted[0])!r}")
     return labels
 
 
-def _escaped_labels(text: str) -> list[bytes]:
+def _escaped_labels(text: str, octets: bytes) -> list[bytes]:
     labels: list[bytes] = []
     label = bytearray()
-    octets = iter(text.encode("ascii"))
-    ended = False
-    for octet in octets:
-        ended = False
-        if octet == 0x2E:
-            labels.append(bytes(label).lower())
+    position = 0
+    if octets.startswith(b"*."):
+        labels.append(b"*")
+        position = 2
+    while position < len(octets):
+        octet = octets[position]
+        position += 1
+        if octet == _DOT:
+            labels.append(bytes(label))
             label.clear()
-            ended = True
-        elif octet == 0x5C:
-            label.append(_unescape(text, octets))
-        elif octet | 0x20 in _PLAIN or octet in _PLAIN or (octet == 0x2A and not labels and not label):
+        elif octet == _BACKSLASH:
+            value, width = _unescape(text, octets[position : position + 3])
+            label.append(value)
+            position += width
+        elif octet in _PLAIN:
             label.append(octet)
         else:
             raise NameSyntaxError(text=text, reason=f"it has the character {chr(octet)!r}")
-    if not ended:
-        labels.append(bytes(label).lower())
-    return labels
+    if label:
+        labels.append(bytes(label))
+    return [label.lower() for label in labels]  # again: an escape may have spelt a capital
 
 
-def _unescape(text: str, octets: "object") -> int:
-    digits: list[int] = []
-    for octet in octets:  # type: ignore[attr-defined]
-        if not 0x30 <= octet <= 0x39:
-            if digits:
-                break
-            return int(octet)
-        digits.append(octet - 0x30)
-        if len(digits) == 3:
-            value = digits[0] * 100 + digits[1] * 10 + digits[2]
-            if value > 255:
-                break
-            return value
+def _unescape(text: str, following: bytes) -> tuple[int, int]:
+    """The octet that an escape stands for, and how many of the octets after the backslash spell it."""
+    if following and not 0x30 <= following[0] <= 0x39:
+        return following[0], 1
+    if len(following) == 3 and following.isdigit() and int(following) <= 0xFF:
+        return int(following), 3
     raise NameSyntaxError(text=text, reason="an escape is not \\X or \\DDD with DDD up to 255")
 
 
 def _to_ascii(text: str) -> str:
+    """`text` with its U-labels as A-labels; its ASCII labels (`*`, `_dmarc`, escapes) stay as they are."""
     try:
-        return idna.encode(text, uts46=True).decode("ascii")
+        mapped = idna.uts46_remap(text, std3_rules=False)
+        return ".".join(
+            label if label.isascii() else idna.alabel(label).decode("ascii") for label in mapped.split(".")
+        )
     except (idna.IDNAError, UnicodeError) as exc:
         raise NameSyntaxError(text=text, reason=f"IDNA: {exc}") from exc
 

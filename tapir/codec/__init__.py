@@ -1,0 +1,1 @@
+"""What an outside document defines: one module a format, bytes in and values out. Pure."""

@@ -1,0 +1,1 @@
+"""Deciding: which names a list may hold, and what the resolver is to do with them. Pure."""
