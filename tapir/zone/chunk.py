@@ -54,9 +54,7 @@ class Chunk:
         """All records, in order."""
         wire = self.wire
         starts = memoryview(self.starts).cast("H").tolist()
-        return [
-            (wire[start:end], action) for start, end, action in zip(starts, starts[1:], self.actions, strict=False)
-        ]
+        return [(wire[start:end], action) for start, end, action in zip(starts, starts[1:], self.actions, strict=False)]
 
     def names(self, tails: tuple[bytes, ...]) -> Iterator[Name]:
         """The names of all records, in order."""

@@ -25,10 +25,14 @@ def _is_apex(instance: "ZoneSettings", attribute: "attrs.Attribute[Name]", value
     if value == ROOT:
         raise ZoneError("the root cannot be an RPZ zone: RPZ triggers need a name of their own")
     if len(value) > MAX_NAME - 4:
-        raise ZoneError(f"the zone's name has {len(value)} octets: allowed are {MAX_NAME - 4}, for ns1 and ns2 below it")
+        raise ZoneError(
+            f"the zone's name has {len(value)} octets: allowed are {MAX_NAME - 4}, for ns1 and ns2 below it"
+        )
 
 
-def _are_servers(instance: "ZoneSettings", attribute: "attrs.Attribute[tuple[Name, ...]]", value: tuple[Name, ...]) -> None:
+def _are_servers(
+    instance: "ZoneSettings", attribute: "attrs.Attribute[tuple[Name, ...]]", value: tuple[Name, ...]
+) -> None:
     if not 1 <= len(value) <= _MAX_NS or len(set(value)) != len(value):
         raise ZoneError(f"the zone has {len(value)} name servers: allowed are 1 to {_MAX_NS}, none twice")
 

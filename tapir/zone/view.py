@@ -37,7 +37,7 @@ class ZoneView:
     """A committed version with the journal that leads to it. Raises ZoneError if it leads elsewhere."""
 
     version: ZoneVersion
-    journal: Journal = Journal()  # noqa: RUF009  immutable
+    journal: Journal = Journal()
     _differences: dict[int, Difference] = attrs.field(factory=dict, init=False)
     """the last few, by serial: after a NOTIFY every secondary asks for the same one"""
 
@@ -77,9 +77,9 @@ class ZoneView:
             new,
         )
         difference = Difference(serial, self.version.serial, len(net), bodies)
-        while len(self._differences) >= _REMEMBERED:
-            self._differences.pop(next(iter(self._differences)), None)
-        self._differences[serial] = difference
+        # Swapped, not changed: a worker thread may be at it too, and at worst one difference is made twice.
+        kept = dict([*self._differences.items()][1 - _REMEMBERED :])
+        object.__setattr__(self, "_differences", kept | {serial: difference})
         return difference
 
     def __repr__(self) -> str:

@@ -1,0 +1,42 @@
+"""What a name in the zone is: a rule, a wildcard's, an empty non-terminal, or nothing (RFC 1034 §4.3.2, RFC 4592)."""
+
+import attrs
+
+from tapir.model.actions import Action
+from tapir.model.names import ROOT, Name, parent_of
+from tapir.zone.order import order_key
+from tapir.zone.version import ZoneVersion
+
+
+@attrs.frozen
+class Found:
+    """`action` is NONE where no CNAME answers; `exists` tells an empty non-terminal from no such name."""
+
+    action: Action
+    exists: bool
+
+
+_MISSING = Found(Action.NONE, exists=False)
+_EMPTY = Found(Action.NONE, exists=True)
+
+
+def look_up(version: ZoneVersion, name: Name) -> Found:
+    """What `name`, given without the zone's name, is in `version`."""
+    action = version.get(name)
+    if action:
+        return Found(action, exists=True)
+    if name == ROOT:
+        return _EMPTY
+    key = order_key(name)
+    before, after = version.neighbours(key)
+    if after.startswith(key):
+        return _EMPTY
+    # The closest encloser is the longest ancestor that one of the neighbours lies at or below.
+    encloser = parent_of(name)
+    while encloser != ROOT:
+        above = order_key(encloser)
+        if before.startswith(above) or after.startswith(above):
+            break
+        encloser = parent_of(encloser)
+    action = version.get(Name(b"\x01*" + encloser))
+    return Found(action, exists=True) if action else _MISSING

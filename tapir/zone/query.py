@@ -1,0 +1,225 @@
+"""Reading a request: what it asks, and which of its parts decide the answer.
+
+Everything that a peer may send becomes a value: a Query; the Malformed that says why it is answered with an
+error at once; or the NoReply that says why it is not answered at all.
+"""
+
+import enum
+from typing import Final
+
+import attrs
+
+from tapir.codec.dnswire import (
+    TC,
+    Header,
+    Question,
+    Record,
+    WireError,
+    read_header,
+    read_name,
+    read_question,
+    read_record,
+    read_soa_serial,
+)
+from tapir.codec.rpz import CLASS_IN
+from tapir.model.names import Name
+
+OPCODE_QUERY: Final = 0
+OPCODE_NOTIFY: Final = 4
+
+TYPE_NS: Final = 2
+TYPE_CNAME: Final = 5
+TYPE_SOA: Final = 6
+TYPE_OPT: Final = 41
+TYPE_TSIG: Final = 250
+TYPE_IXFR: Final = 251
+TYPE_AXFR: Final = 252
+TYPE_MAILB: Final = 253
+TYPE_MAILA: Final = 254
+TYPE_ANY: Final = 255
+
+
+class QueryKind(enum.Enum):
+    """What a request wants, as far as access control and counters tell it apart."""
+
+    SOA = "SOA"
+    AXFR = "AXFR"
+    IXFR = "IXFR"
+    LOOKUP = "lookup"
+    NOTIFY = "NOTIFY"
+
+
+class Rcode(enum.IntEnum):
+    """Response codes, as far as we give them."""
+
+    NOERROR = 0
+    FORMERR = 1
+    SERVFAIL = 2
+    NXDOMAIN = 3
+    NOTIMP = 4
+    REFUSED = 5
+    NOTAUTH = 9
+    BADVERS = 16
+
+
+@attrs.frozen
+class Edns:
+    """The requester's OPT record (RFC 6891)."""
+
+    payload: int
+    version: int
+    dnssec_ok: bool
+
+
+@attrs.frozen
+class Tsig:
+    """The requester's TSIG record (RFC 8945 §4.2), as far as an error names it."""
+
+    key: Name
+    algorithm: Name
+    signed_and_fudge: bytes
+    original_id: bytes
+
+
+@attrs.frozen(kw_only=True)
+class Query:
+    """A request that can be understood."""
+
+    header: Header
+    question: Question
+    kind: QueryKind
+    edns: Edns | None
+    tsig: Tsig | None
+    client_serial: int | None
+    """of IXFR: the serial that the secondary has; None where it forgot to say"""
+
+    @property
+    def name(self) -> Name:
+        """The name asked for, in lower case."""
+        return self.question.name
+
+
+@attrs.frozen(kw_only=True)
+class Malformed:
+    """A request that is answered with `rcode` whatever the zone holds."""
+
+    header: Header
+    question: Question | None
+    rcode: Rcode
+    reason: str
+
+
+@attrs.frozen
+class NoReply:
+    """A message that must not be answered."""
+
+    reason: str
+
+
+def read_query(wire: bytes) -> Query | Malformed | NoReply:
+    """What the octets ask. Never raises.
+
+    A response is never answered, lest two servers talk for ever, nor what has no whole header.
+    """
+    try:
+        header = read_header(wire)
+    except WireError:
+        return NoReply("short")
+    if header.is_response:
+        return NoReply("response")
+    if header.opcode not in {OPCODE_QUERY, OPCODE_NOTIFY}:
+        return Malformed(header=header, question=None, rcode=Rcode.NOTIMP, reason=f"opcode {header.opcode}")
+    question: Question | None = None
+    try:
+        if header.counts[0] != 1:
+            # RFC 9619: the one question is what a QUERY is about; zero would be cookies only, which we do not do.
+            raise WireError(f"it has {header.counts[0]} questions")
+        if header.flags & TC:
+            raise WireError("it is truncated")
+        question, position = read_question(wire)
+        return _read_rest(wire, header, question, position)
+    except WireError as exc:
+        return Malformed(header=header, question=question, rcode=Rcode.FORMERR, reason=str(exc))
+
+
+def _read_rest(wire: bytes, header: Header, question: Question, position: int) -> Query:
+    sections: list[list[Record]] = []
+    for count in header.counts[1:]:
+        records: list[Record] = []
+        for _ in range(count):
+            record = read_record(wire, position)
+            position = record.end
+            records.append(record)
+        sections.append(records)
+    if position != len(wire):
+        raise WireError(f"{len(wire) - position} octets follow the message")
+    answer, authority, additional = sections
+    if any(record.rdtype in {TYPE_OPT, TYPE_TSIG} for record in (*answer, *authority)):
+        raise WireError("an OPT or TSIG record is outside of the additional section")
+    kind = _kind_of(header, question)
+    return Query(
+        header=header,
+        question=question,
+        kind=kind,
+        edns=_read_edns(wire, additional),
+        tsig=_read_tsig(wire, additional),
+        client_serial=_read_client_serial(wire, question, authority) if kind is QueryKind.IXFR else None,
+    )
+
+
+def _kind_of(header: Header, question: Question) -> QueryKind:
+    if header.opcode == OPCODE_NOTIFY:
+        return QueryKind.NOTIFY
+    if question.rdclass != CLASS_IN:
+        return QueryKind.LOOKUP
+    return {TYPE_SOA: QueryKind.SOA, TYPE_AXFR: QueryKind.AXFR, TYPE_IXFR: QueryKind.IXFR}.get(
+        question.rdtype, QueryKind.LOOKUP
+    )
+
+
+def _read_edns(wire: bytes, additional: list[Record]) -> Edns | None:
+    found = [record for record in additional if record.rdtype == TYPE_OPT]
+    if not found:
+        return None
+    if len(found) > 1 or wire[found[0].start] != 0:
+        raise WireError("it has several OPT records, or one that is not the root's")  # RFC 6891 §6.1.1, §6.1.2
+    opt = found[0]
+    position = opt.rdata
+    while position < opt.end:
+        if position + 4 > opt.end:
+            raise WireError("an EDNS option is cut short")
+        position += 4 + int.from_bytes(wire[position + 2 : position + 4], "big")
+    if position != opt.end:
+        raise WireError("an EDNS option is cut short")
+    return Edns(payload=opt.rdclass, version=opt.ttl >> 16 & 0xFF, dnssec_ok=bool(opt.ttl & 0x8000))
+
+
+def _read_tsig(wire: bytes, additional: list[Record]) -> Tsig | None:
+    found = [record for record in additional if record.rdtype == TYPE_TSIG]
+    if not found:
+        return None
+    record = found[0]
+    if len(found) > 1 or record is not additional[-1]:
+        raise WireError("it has several TSIG records, or one that is not the last")  # RFC 8945 §5.1
+    key, _ = read_name(wire, record.start)
+    algorithm, position = read_name(wire, record.rdata)
+    if position + 10 > record.end:
+        raise WireError("its TSIG record is cut short")
+    mac_octets = int.from_bytes(wire[position + 8 : position + 10], "big")
+    after_mac = position + 10 + mac_octets
+    if after_mac + 6 > record.end:
+        raise WireError("its TSIG record is cut short")
+    other_octets = int.from_bytes(wire[after_mac + 4 : after_mac + 6], "big")
+    if after_mac + 6 + other_octets != record.end:
+        raise WireError("its TSIG record has the wrong length")
+    return Tsig(key, algorithm, wire[position : position + 8], wire[after_mac : after_mac + 2])
+
+
+def _read_client_serial(wire: bytes, question: Question, authority: list[Record]) -> int | None:
+    """The serial of the SOA that an IXFR carries (RFC 1995 §3)."""
+    for record in authority:
+        if record.rdtype == TYPE_SOA and record.rdclass == CLASS_IN:
+            owner, _ = read_name(wire, record.start)
+            if owner == question.name:
+                return read_soa_serial(wire, record)
+    return None
