@@ -1,7 +1,8 @@
 """The configuration: upstream's four files and our extension keys in, one frozen `Config` or all errors out."""
 
-from tapir.app.config.loading import changes_needing_restart, load
+from tapir.app.config.loading import changes_needing_restart, load, read_state_dir
 from tapir.app.config.problems import ConfigErrors, Fault, Notice, Place
+from tapir.app.config.process import DEFAULT_STATE_DIR
 from tapir.app.config.settings import (
     Config,
     LimitsConfig,
@@ -15,6 +16,7 @@ from tapir.app.config.settings import (
 )
 
 __all__ = [
+    "DEFAULT_STATE_DIR",
     "Config",
     "ConfigErrors",
     "Fault",
@@ -30,4 +32,5 @@ __all__ = [
     "ZoneBrakeConfig",
     "changes_needing_restart",
     "load",
+    "read_state_dir",
 ]

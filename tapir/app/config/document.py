@@ -46,7 +46,7 @@ for _kind, _pattern, _first in (
 
 @attrs.frozen
 class Trouble:
-    """Something in the text of a file; `fatal` when the file's content cannot be trusted."""
+    """Something in the text of a file; `fatal` when it must be mended."""
 
     place: Place
     path: KeyPath
@@ -62,6 +62,8 @@ class Document:
     values: dict[str, object] = attrs.field(factory=dict)
     places: dict[KeyPath, Place] = attrs.field(factory=dict)
     troubles: list[Trouble] = attrs.field(factory=list)
+    unread: set[Path] = attrs.field(factory=set)
+    """files that say nothing, because they could not be read at all"""
 
     def place_of(self, path: KeyPath) -> Place:
         """Where `path` stands; of what is missing, where the section stands that should have it."""
@@ -98,6 +100,8 @@ class Document:
         _merge_into(self.values, read.values, (), self, read)
         self.places.update(read.places)
         self.troubles += read.troubles
+        if read.failed:
+            self.unread.add(read.file)
 
 
 def _merge_into(
@@ -143,20 +147,28 @@ class _Reading:
         self.values: dict[str, object] = {}
         self.places: dict[KeyPath, Place] = {}
         self.troubles: list[Trouble] = []
+        self.failed = False
         self._open: list[yaml.Node] = []
         self._nodes = 0
 
     def run(self) -> None:
+        """Read the file; afterwards it is in `values` and `places`, or `failed` is true and `troubles` says why."""
         try:
             self._run()
         except _Refused as exc:
-            self._fault(*exc.trouble)
+            self._fail(*exc.trouble)
         except OSError as exc:
-            self._fault(0, (), _file_error(exc))
+            self._fail(0, (), _file_error(exc))
         except UnicodeDecodeError as exc:
-            self._fault(1 + exc.object[: exc.start].count(b"\n"), (), "not UTF-8")
+            self._fail(1 + exc.object[: exc.start].count(b"\n"), (), "not UTF-8")
         except RecursionError:
-            self._fault(1, (), "not a configuration: it is nested too deeply")
+            self._fail(1, (), "not a configuration: it is nested too deeply")
+
+    def _fail(self, line: int, path: KeyPath, text: str) -> None:
+        self._fault(line, path, text)
+        self.failed = True
+        self.values.clear()
+        self.places.clear()
 
     def _fault(self, line: int, path: KeyPath, text: str) -> None:
         self.troubles.append(Trouble(Place(self.file, line), path, text, fatal=True))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import attrs
 
-from tapir.app.config.document import read_document
+from tapir.app.config.document import FILES, read_document
 from tapir.app.config.files import Files
 from tapir.app.config.keys import warn_of_unknown_keys
 from tapir.app.config.policy import map_policy
@@ -27,11 +27,7 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
     Relative paths in the files start at `config_dir`. Raises ConfigErrors with every fault of all files. Reads files
     and looks at list files, so it blocks as long as the file system does.
     """
-    if not config_dir.is_dir():
-        fault = Fault(
-            place=Place(config_dir), key="", text="there is no such folder; allowed is one with the four files"
-        )
-        raise ConfigErrors(faults=(fault,), notices=())
+    _check_folder(config_dir)
     folder = config_dir.absolute()
     report = Report(read_document(config_dir))
     warn_of_unknown_keys(report)
@@ -57,6 +53,23 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
     )
     report.raise_faults()
     return attrs.evolve(config, notices=report.notices())
+
+
+def read_state_dir(config_dir: Path) -> Path | None:
+    """The `state-dir` of the files in `config_dir`, or None; a configuration that is broken elsewhere does not matter."""
+    document = read_document(config_dir)
+    written = document.values.get("state-dir")
+    return config_dir.absolute() / written if isinstance(written, str) and written else None
+
+
+def _check_folder(config_dir: Path) -> None:
+    try:
+        text = "" if config_dir.is_dir() else "there is no such folder"
+    except OSError as exc:
+        text = f"cannot be looked into: {exc.strerror}"
+    if text:
+        text += f"; allowed is a folder with {', '.join(FILES)}"
+        raise ConfigErrors(errors=(Fault(place=Place(config_dir), key="", text=text),), notices=())
 
 
 def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:

@@ -61,7 +61,12 @@ class Notice:
 class ConfigErrors(TapirError):
     """The configuration cannot be used, and nothing of it was taken; `str()` has one fault a line."""
 
-    def __init__(self, *, faults: tuple[Fault, ...], notices: tuple[Notice, ...]) -> None:
-        super().__init__("\n".join(map(str, faults)))
-        self.faults = faults
+    def __init__(self, *, errors: tuple[Fault, ...], notices: tuple[Notice, ...]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = errors
         self.notices = notices
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One line a fault: `file:line: key.path: what is wrong, what is allowed`."""
+        return tuple(map(str, self.errors))

@@ -9,7 +9,7 @@ from tapir.app.config.settings import LogConfig
 from tapir.app.config.values import one_of
 
 LEVELS: Final = ("debug", "info", "warning", "error")
-STATE_DIR: Final = Path("/var/lib/dnstapir/tapir")
+DEFAULT_STATE_DIR: Final = Path("/var/lib/dnstapir/tapir")
 
 
 def map_log(report: Report, files: Files, folder: Path) -> LogConfig:
@@ -41,7 +41,7 @@ def map_state_dir(files: Files, folder: Path, state_dir: Path | None) -> Path:
     """Where state goes: what the command line says, else the file, else the default."""
     if state_dir is not None:
         return state_dir.absolute()
-    return folder / files.state_dir if files.state_dir else STATE_DIR
+    return folder / files.state_dir if files.state_dir else DEFAULT_STATE_DIR
 
 
 def note_what_is_not_run(report: Report, files: Files) -> None:

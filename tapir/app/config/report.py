@@ -29,8 +29,6 @@ class Report:
                 self._faults.append(Fault(place=trouble.place, key=format_key(trouble.path), text=trouble.text))
             else:
                 self._note(trouble.place, trouble.path, trouble.text, warning=True)
-        # What an unreadable file would have said is not missing: nobody knows.
-        self._unread = {trouble.place.file for trouble in document.troubles if trouble.fatal}
 
     def error(self, path: KeyPath, text: str) -> None:
         """What is at `path` cannot be used."""
@@ -50,8 +48,8 @@ class Report:
 
     def is_broken(self, path: KeyPath) -> bool:
         """Whether a fault is known at `path` or above, or its file could not be read at all."""
-        if self.document.place_of(path).file in self._unread:
-            return True
+        if self.document.place_of(path).file in self.document.unread:
+            return True  # nobody knows what it would have said
         return any(path[:length] in self._broken for length in range(1, len(path) + 1))
 
     def missing(self, path: KeyPath, wanted: str) -> None:
@@ -75,7 +73,7 @@ class Report:
         """Raise ConfigErrors with all faults, if there are any."""
         if self._faults:
             faults = sorted(self._faults, key=lambda fault: _rank(self.document, fault.place))
-            raise ConfigErrors(faults=tuple(faults), notices=self.notices())
+            raise ConfigErrors(errors=tuple(faults), notices=self.notices())
 
 
 def _rank(document: Document, place: Place) -> tuple[int, int]:
