@@ -32,14 +32,14 @@ MALFORMED: Final = "malformed"
 
 _BLOCK: Final = 1 << 16
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_SINKS: Final = frozenset({b"0.0.0.0", b"127.0.0.1", b"::", b"::1", b"0", b"::0", b"0:0:0:0:0:0:0:0", b"0:0:0:0:0:0:0:1"})
+_SINKS: Final = frozenset(
+    {b"0.0.0.0", b"127.0.0.1", b"::", b"::1", b"0", b"::0", b"0:0:0:0:0:0:0:0", b"0:0:0:0:0:0:0:1"}
+)
 _ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
 _WILDCARD: Final = b"\x01*"
 
 # What hosts files say about the machine itself. Nobody who publishes one means to block these.
-_HOST_ALIASES: Final = frozenset(
-    {b"localhost.localdomain", b"localhost4.localdomain4", b"localhost6.localdomain6"}
-)
+_HOST_ALIASES: Final = frozenset({b"localhost.localdomain", b"localhost4.localdomain4", b"localhost6.localdomain6"})
 
 
 class ListTooLongError(TapirError):

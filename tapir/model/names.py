@@ -56,9 +56,7 @@ def parse_name(text: str) -> Name:
         wire = b"".join([_LENGTHS[len(label)] + label for label in labels]) + ROOT
     except IndexError:
         longest = max(map(len, labels))
-        raise NameSyntaxError(
-            text=text, reason=f"a label has {longest} octets, {MAX_LABEL} are allowed"
-        ) from None
+        raise NameSyntaxError(text=text, reason=f"a label has {longest} octets, {MAX_LABEL} are allowed") from None
     if len(wire) > MAX_NAME:
         raise NameSyntaxError(text=text, reason=f"it has {len(wire)} octets, {MAX_NAME} are allowed")
     return Name(wire)
@@ -113,9 +111,7 @@ def _to_ascii(text: str) -> str:
     """`text` with its U-labels as A-labels; its ASCII labels (`*`, `_dmarc`, escapes) stay as they are."""
     try:
         mapped = idna.uts46_remap(text, std3_rules=False)
-        return ".".join(
-            label if label.isascii() else idna.alabel(label).decode("ascii") for label in mapped.split(".")
-        )
+        return ".".join(label if label.isascii() else idna.alabel(label).decode("ascii") for label in mapped.split("."))
     except (idna.IDNAError, UnicodeError) as exc:
         raise NameSyntaxError(text=text, reason=f"IDNA: {exc}") from exc
 

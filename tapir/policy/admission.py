@@ -82,7 +82,7 @@ def _refusal(name: Name, longest: int, is_public_suffix: Callable[[Name], bool] 
     base = parent_of(name) if is_wildcard(name) else name
     if base == ROOT:
         return TOO_BROAD
-    if _STAR_LABEL in base and b"*" in split_labels(base):
+    if base.find(_STAR_LABEL) >= 0 and b"*" in split_labels(base):
         # Its parent would exist in the zone as a wildcard without a record and hide the one above (RFC 4592 §4.2).
         return MALFORMED
     if base.endswith(_TRIGGER_ENDS) and split_labels(base)[-1] in _TRIGGERS:

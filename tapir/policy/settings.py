@@ -41,7 +41,5 @@ class PolicySettings:
     numsources_action: Action = _action(Action.NXDOMAIN)
     numtapirtags_limit: int = _limit(3)
     numtapirtags_action: Action = _action(Action.NXDOMAIN)
-    denytapir_mask: int = attrs.field(
-        default=0, validator=[attrs.validators.ge(0), attrs.validators.le(MAX_MASK)]
-    )
+    denytapir_mask: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(MAX_MASK)])
     denytapir_action: Action = _action(Action.REDIRECT)

@@ -1,0 +1,144 @@
+"""The policy evaluator's memory: what all lists say, what follows from it, and what the zone was told."""
+
+from array import array
+from collections.abc import Iterable
+
+import numpy as np
+
+from tapir.model.actions import Action
+from tapir.model.blocks import NameBlock, RecordBlock, RecordDelta
+from tapir.model.messages.lists import ListChange, ListContent
+from tapir.model.messages.policy import Explanation
+from tapir.model.names import Name
+from tapir.policy.columns import Columns
+from tapir.policy.compile import Emission
+from tapir.policy.explain import explain
+from tapir.policy.rules import Actions, decide_rows
+from tapir.policy.settings import PolicySettings
+from tapir.policy.table import NameTable, Slots
+
+
+class PolicyState:
+    """Lists and policy in, records out; each change yields the least delta to the records that stood before.
+
+    For every name that can be looked up in `zone`, the records answer as `decide` does: by the name's own
+    record, else by the wildcard below its closest encloser; PASSTHRU stands for "nothing" under a wildcard.
+    Mutable, and owned by one actor. After an exception that is not UnknownListError it is good for nothing.
+    """
+
+    def __init__(self, settings: PolicySettings, *, zone: Name) -> None:
+        self._settings = settings
+        self._zone = zone
+        self._table = NameTable()
+        self._columns = Columns((), self._table)
+        self._emission = Emission(self._table, zone)
+        self._records = 0
+
+    @property
+    def settings(self) -> PolicySettings:
+        """The policy in force."""
+        return self._settings
+
+    @property
+    def list_count(self) -> int:
+        """How many lists there are."""
+        return len(self._columns.lists)
+
+    @property
+    def name_count(self) -> int:
+        """How many names and wildcards are on any list."""
+        return int(np.count_nonzero(self._columns.all_held()))
+
+    @property
+    def record_count(self) -> int:
+        """How many records the zone is to hold, its apex aside."""
+        return self._records
+
+    def __repr__(self) -> str:
+        return f"<PolicyState of {self.list_count} lists, {len(self._table)} nodes, {self._records} records>"
+
+    def set_lists(self, lists: Iterable[ListContent]) -> RecordDelta:
+        """Replace all lists, which ones there are included."""
+        contents = tuple(lists)
+        self._columns = Columns([each.description for each in contents], self._table)
+        for each in contents:
+            self._columns.put(each.description.source, each.content)
+        self._columns.grow()
+        delta = self._told(*self._emission.update_all(self._columns, self._settings))
+        self._release(np.arange(1, self._table.extent, dtype=np.int32))
+        return delta
+
+    def apply(self, changes: Iterable[ListChange]) -> RecordDelta:
+        """Change lists. Raises UnknownListError, having changed nothing, for a list that `set_lists` did not name."""
+        changes = tuple(changes)
+        for change in changes:
+            self._columns.place_of(change.source)
+        taken: list[Slots] = []
+        touched: list[Slots] = [np.empty(0, np.int32)]
+        for change in changes:
+            taken.append(self._columns.take(change.source, change.removed))
+            touched.append(taken[-1])
+            touched.append(self._columns.put(change.source, change.upserted))
+        self._columns.grow()
+        delta = self._told(*self._emission.update(np.concatenate(touched), self._columns, self._settings))
+        if taken:
+            self._release(np.concatenate(taken) >> 1)
+        return delta
+
+    def set_policy(self, settings: PolicySettings) -> RecordDelta:
+        """Decide everything anew by `settings`."""
+        self._settings = settings
+        return self._told(*self._emission.update_all(self._columns, settings))
+
+    def records(self) -> RecordBlock:
+        """All that the zone is to hold, its apex aside."""
+        emitted = self._emission.emitted
+        slots = np.flatnonzero(emitted).astype(np.int32)
+        return self._block(slots, emitted[slots])
+
+    def decide(self, name: Name) -> Action:
+        """What to do with `name`; NONE for the root and for what is on no list."""
+        slots = np.array([self._table.governing_slot(name)], np.int32)
+        return Action(int(decide_rows(self._settings, self._columns.gather(slots))[0]))
+
+    def decide_all(self) -> RecordBlock:
+        """What to do with every name and wildcard that is on a list, NONE left out."""
+        slots = np.flatnonzero(self._columns.all_held()).astype(np.int32)
+        actions = decide_rows(self._settings, self._columns.gather(slots))
+        wanted = actions != 0
+        return self._block(slots[wanted], actions[wanted])
+
+    def explain(self, name: Name) -> Explanation:
+        """Why `decide` says what it says of `name`, and which record says it to resolvers."""
+        return explain(
+            name,
+            zone=self._zone,
+            settings=self._settings,
+            table=self._table,
+            columns=self._columns,
+            emitted=self._emission.emitted,
+        )
+
+    def _told(self, changed: Slots, before: Actions) -> RecordDelta:
+        after = self._emission.emitted[changed]
+        gone = before != 0
+        come = after != 0
+        self._records += int(np.count_nonzero(come)) - int(np.count_nonzero(gone))
+        return RecordDelta(
+            removed=self._block(changed[gone], before[gone]), added=self._block(changed[come], after[come])
+        )
+
+    def _block(self, slots: Slots, actions: Actions) -> RecordBlock:
+        data = bytearray()
+        offsets = array("I", (0,))
+        name_of = self._table.name_of
+        for slot in array("i", slots.tobytes()):
+            data += name_of(slot)
+            offsets.append(len(data))
+        return RecordBlock(names=NameBlock(data=bytes(data), offsets=offsets.tobytes()), actions=actions.tobytes())
+
+    def _release(self, nodes: Slots) -> None:
+        """Free those of `nodes` that no list speaks of any more."""
+        held = self._columns.all_held()
+        in_use = held[0::2] | held[1::2]
+        self._emission.forget(self._table.release(nodes[~in_use[nodes]], in_use))
