@@ -195,10 +195,21 @@ def _is_corrupt(exc: sqlite3.Error) -> bool:
 def _create(path: Path, application_id: int, state: bytes) -> None:
     """Build a database beside `path` and rename it into place."""
     building = path.with_name(f".{path.name}.new")
+    _remove(building)
     # A log without its database belongs to one that was moved away; SQLite would play it into the new one.
-    for name in (building.name, *(stem + side for stem in (building.name, path.name) for side in SIDE_FILES)):
-        path.with_name(name).unlink(missing_ok=True)
-    connection = sqlite3.connect(building, isolation_level=None)
+    _remove(path, SIDE_FILES)
+    try:
+        _build(building, application_id, state)
+        building.chmod(0o640)
+        building.rename(path)
+    except BaseException:
+        _remove(building)
+        raise
+    sync_folder(path.parent)
+
+
+def _build(path: Path, application_id: int, state: bytes) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA journal_mode=WAL")
@@ -212,9 +223,11 @@ def _create(path: Path, application_id: int, state: bytes) -> None:
         connection.execute("COMMIT")
     finally:
         connection.close()  # the last connection puts the log into the database and removes it
-    building.chmod(0o640)
-    building.rename(path)
-    sync_folder(path.parent)
+
+
+def _remove(path: Path, sides: tuple[str, ...] = ("", *SIDE_FILES)) -> None:
+    for side in sides:
+        path.with_name(path.name + side).unlink(missing_ok=True)
 
 
 def _check_header(path: Path) -> None:

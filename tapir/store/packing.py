@@ -1,10 +1,13 @@
 """Blocks to octets and back, checked on both ways: what is not a well-formed block is not written either.
 
 A column of names is stored as its count, one length octet a name, and the names back to back. Integers are
-little-endian whatever the machine.
+little-endian whatever the machine. A block that cannot be packed is its maker's mistake (ValueError), octets that
+cannot be unpacked are damage (BlobError).
 """
 
+import contextlib
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -21,70 +24,74 @@ _MAX_OCTETS: Final = 2**32 - 1
 
 
 def pack_names(block: NameBlock) -> bytes:
-    """`block` as octets. Raises BlobError when it is not well formed."""
+    """`block` as octets. Raises ValueError when it is not well formed."""
     lengths, data = _columns(block)
     return _NAMES.pack(len(lengths), len(data)) + lengths.astype(np.uint8).tobytes() + data
 
 
 def pack_list(block: ListBlock) -> bytes:
-    """`block` as octets. Raises BlobError when it is not well formed."""
+    """`block` as octets. Raises ValueError when it is not well formed."""
     if block.tags and len(block.tags) != 4 * len(block.names):
-        raise BlobError("a list has another number of tags than of names")
+        raise ValueError("a list has another number of tags than of names")
     tags = np.frombuffer(block.tags, dtype=np.uint32).astype("<u4").tobytes()
     return pack_names(block.names) + bytes((bool(tags),)) + tags
 
 
 def pack_records(block: RecordBlock) -> bytes:
-    """`block` as octets. Raises BlobError when it is not well formed."""
+    """`block` as octets. Raises ValueError when it is not well formed."""
     _check_actions(block.actions, len(block.names))
     return pack_names(block.names) + block.actions
 
 
 def pack_version_delta(delta: VersionDelta) -> bytes:
-    """`delta` as octets. Raises BlobError when it is not well formed."""
+    """`delta` as octets. Raises ValueError when it is not well formed."""
     try:
         head = _VERSION_DELTA.pack(delta.from_serial, delta.to_serial, delta.at)
     except struct.error as exc:
-        raise BlobError(f"a serial or a time is out of range: {exc}") from exc
+        raise ValueError(f"a serial or a time is out of range: {exc}") from exc
     return head + pack_records(delta.delta.removed) + pack_records(delta.delta.added)
 
 
 def pack_list_change(removed: NameBlock, upserted: ListBlock) -> bytes:
-    """A change of a list as octets. Raises BlobError when it is not well formed."""
+    """A change of a list as octets. Raises ValueError when it is not well formed."""
     return pack_names(removed) + pack_list(upserted)
 
 
 def unpack_list(octets: bytes) -> ListBlock:
     """The block that `pack_list` packed. Raises BlobError."""
-    reader = _Reader(octets)
-    block = reader.list()
-    reader.finish()
-    return block
+    with _unpacking(octets) as reader:
+        return reader.list()
 
 
 def unpack_records(octets: bytes) -> RecordBlock:
     """The block that `pack_records` packed. Raises BlobError."""
-    reader = _Reader(octets)
-    block = reader.records()
-    reader.finish()
-    return block
+    with _unpacking(octets) as reader:
+        return reader.records()
 
 
 def unpack_version_delta(octets: bytes) -> VersionDelta:
     """The delta that `pack_version_delta` packed. Raises BlobError."""
-    reader = _Reader(octets)
-    from_serial, to_serial, at = _VERSION_DELTA.unpack(reader.take(_VERSION_DELTA.size))
-    delta = RecordDelta(removed=reader.records(), added=reader.records())
-    reader.finish()
-    return VersionDelta(from_serial=from_serial, to_serial=to_serial, at=at, delta=delta)
+    with _unpacking(octets) as reader:
+        from_serial, to_serial, at = _VERSION_DELTA.unpack(reader.take(_VERSION_DELTA.size))
+        delta = RecordDelta(removed=reader.records(), added=reader.records())
+        return VersionDelta(from_serial=from_serial, to_serial=to_serial, at=at, delta=delta)
 
 
 def unpack_list_change(octets: bytes) -> tuple[NameBlock, ListBlock]:
     """The (removed, upserted) pair that `pack_list_change` packed. Raises BlobError."""
+    with _unpacking(octets) as reader:
+        return reader.names(), reader.list()
+
+
+@contextlib.contextmanager
+def _unpacking(octets: bytes) -> Iterator["_Reader"]:
+    """A reader that must have read all of `octets` in the end; what is wrong with them is a BlobError."""
     reader = _Reader(octets)
-    change = reader.names(), reader.list()
-    reader.finish()
-    return change
+    try:
+        yield reader
+        reader.finish()
+    except ValueError as exc:
+        raise BlobError(str(exc)) from exc
 
 
 class _Reader:
@@ -97,20 +104,20 @@ class _Reader:
     def take(self, count: int) -> bytes:
         end = self._position + count
         if end > len(self._octets):
-            raise BlobError("a block is cut short")
+            raise ValueError("a block is cut short")
         part = self._octets[self._position : end]
         self._position = end
         return part
 
     def finish(self) -> None:
         if self._position != len(self._octets):
-            raise BlobError("a block is followed by something else")
+            raise ValueError("a block is followed by something else")
 
     def names(self) -> NameBlock:
         count, octets = _NAMES.unpack(self.take(_NAMES.size))
         lengths = np.frombuffer(self.take(count), dtype=np.uint8).astype(np.int64)
         if octets > _MAX_OCTETS or int(lengths.sum()) != octets:
-            raise BlobError("the names have another length than they claim")
+            raise ValueError("the names have another length than they claim")
         data = self.take(octets)
         offsets = np.zeros(count + 1, dtype=np.uint32)
         np.cumsum(lengths, out=offsets[1:], dtype=np.uint32)
@@ -121,7 +128,7 @@ class _Reader:
         names = self.names()
         has_tags = self.take(1)
         if has_tags not in (b"\0", b"\1"):
-            raise BlobError("a list neither has tags nor has none")
+            raise ValueError("a list neither has tags nor has none")
         tags = self.take(4 * len(names)) if has_tags == b"\1" else b""
         return ListBlock(names=names, tags=np.frombuffer(tags, dtype="<u4").astype(np.uint32).tobytes())
 
@@ -135,18 +142,18 @@ class _Reader:
 def _columns(block: NameBlock) -> tuple[NDArray[np.int64], bytes]:
     """The lengths of the names and their octets; a block may be a window on a longer `data`."""
     if len(block.offsets) < 4 or len(block.offsets) % 4:
-        raise BlobError("a block has no whole number of offsets")
+        raise ValueError("a block has no whole number of offsets")
     offsets = np.frombuffer(block.offsets, dtype=np.uint32).astype(np.int64)
     lengths = np.diff(offsets)
     if int(offsets[-1]) > len(block.data):
-        raise BlobError("an offset lies outside the block")
+        raise ValueError("an offset lies outside the block")
     data = block.data[int(offsets[0]) : int(offsets[-1])]
     _check_names(lengths, data)
     return lengths, data
 
 
 def _check_names(lengths: NDArray[np.int64], data: bytes) -> None:
-    """Raise BlobError unless `data` is names in lower-case wire form with these lengths.
+    """Raise ValueError unless `data` is names in lower-case wire form with these lengths.
 
     All names are walked together, one label a round, so a million names take about as many steps as the
     longest of them has labels.
@@ -154,28 +161,28 @@ def _check_names(lengths: NDArray[np.int64], data: bytes) -> None:
     if not len(lengths):
         return
     if int(lengths.min()) < 1 or int(lengths.max()) > MAX_NAME:
-        raise BlobError(f"a name is empty or longer than {MAX_NAME} octets")
+        raise ValueError(f"a name is empty or longer than {MAX_NAME} octets")
     octets = np.frombuffer(data, dtype=np.uint8)
     # Length octets end at 63, so whatever lies between "A" and "Z" is a letter of a label.
     if bool(((octets >= 0x41) & (octets <= 0x5A)).any()):
-        raise BlobError("a name has an upper-case letter")
+        raise ValueError("a name has an upper-case letter")
     ends = np.cumsum(lengths)
     positions = ends - lengths
     while len(positions):
         steps = octets[positions].astype(np.int64)
         if int(steps.max()) > MAX_LABEL:
-            raise BlobError(f"a label is longer than {MAX_LABEL} octets")
+            raise ValueError(f"a label is longer than {MAX_LABEL} octets")
         at_root = steps == 0
         if bool((positions[at_root] + 1 != ends[at_root]).any()):
-            raise BlobError("a name ends before its length does")
+            raise ValueError("a name ends before its length does")
         positions = (positions + steps + 1)[~at_root]
         ends = ends[~at_root]
         if bool((positions >= ends).any()):
-            raise BlobError("a name does not end in the root")
+            raise ValueError("a name does not end in the root")
 
 
 def _check_actions(actions: bytes, names: int) -> None:
     if len(actions) != names:
-        raise BlobError("there is another number of actions than of names")
+        raise ValueError("there is another number of actions than of names")
     if actions and not (min(actions) > Action.NONE and max(actions) <= max(Action)):
-        raise BlobError("a record has an unknown action")
+        raise ValueError("a record has an unknown action")

@@ -20,7 +20,7 @@ from tapir.store.files import replace_file, sync_folder, write_all
 
 FORMAT: Final = 1
 _MODE: Final = 0o750
-_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # Wide enough for any process id: the line is overwritten in place, so it takes no new block on a full disk.
 _PID_WIDTH: Final = 20
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")

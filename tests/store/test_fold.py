@@ -1,0 +1,105 @@
+"""Folding changes into a block says what applying them one by one to a dict says."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tapir.model.actions import Action
+from tapir.model.blocks import ListBlock, NameBlock, RecordBlock, RecordDelta
+from tapir.model.names import Name, parse_name
+from tapir.store import fold
+from tapir.store.blobs import BlobError
+from tapir.store.fold import fold_list, fold_records
+
+# Few names, so that changes meet; some that differ in one octet or in their length only.
+NAMES = [parse_name(text) for text in (".", "a", "b", "ab", "ba", "a.b", "b.a", "a.a.a", "x" * 63 + ".example")]
+ENTRIES = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 2**32 - 1) | st.just(0))
+CHANGES = st.lists(st.tuples(st.sets(st.sampled_from(NAMES)), ENTRIES), max_size=6)
+RECORDS = st.dictionaries(
+    st.sampled_from(NAMES), st.sampled_from([action for action in Action if action is not Action.NONE])
+)
+
+
+@given(ENTRIES, CHANGES)
+def test_a_list_folds_like_a_dict(base: dict[Name, int], changes: list[tuple[set[Name], dict[Name, int]]]) -> None:
+    expected = dict(base)
+    for removed, upserted in changes:
+        for name in removed:
+            expected.pop(name, None)
+        expected.update(upserted)
+    folded = fold_list(
+        ListBlock.of(base.items()),
+        [(NameBlock.of(removed), ListBlock.of(upserted.items())) for removed, upserted in changes],
+    )
+    assert dict(folded) == expected
+    assert len(folded) == len(expected)
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=6))
+def test_records_fold_like_a_dict(versions: list[dict[Name, Action]]) -> None:
+    deltas = [
+        RecordDelta(
+            removed=RecordBlock.of((name, action) for name, action in old.items() if new.get(name) != action),
+            added=RecordBlock.of((name, action) for name, action in new.items() if old.get(name) != action),
+        )
+        for old, new in zip(versions, versions[1:], strict=False)
+    ]
+    folded = fold_records(RecordBlock.of(versions[0].items()), deltas)
+    assert dict(folded) == versions[-1]
+    assert len(folded) == len(versions[-1])
+
+
+def one(text: str, action: Action = Action.NXDOMAIN) -> RecordBlock:
+    return RecordBlock.of([(parse_name(text), action)])
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        RecordDelta(removed=one("other.example")),
+        RecordDelta(added=one("a.example", Action.DROP)),
+        RecordDelta(removed=one("a.example", Action.DROP)),
+    ],
+    ids=["removes what is not there", "adds what is there", "removes another action"],
+)
+def test_a_delta_that_does_not_fit_is_noticed(delta: RecordDelta) -> None:
+    with pytest.raises(BlobError, match="delta"):
+        fold_records(one("a.example"), [delta])
+
+
+def test_a_name_that_is_twice_in_the_base_is_noticed() -> None:
+    twice = RecordBlock.of([(NAMES[1], Action.DROP)] * 2)
+    with pytest.raises(BlobError, match="does not fit"):
+        fold_records(twice, [RecordDelta()])
+
+
+def test_the_order_is_the_one_in_which_names_came() -> None:
+    base = ListBlock.of([(NAMES[4], 0), (NAMES[2], 0), (NAMES[3], 0)])
+    folded = fold_list(base, [(NameBlock.of([NAMES[2]]), ListBlock.of([(NAMES[1], 0), (NAMES[2], 0)]))])
+    assert list(folded.names) == [NAMES[4], NAMES[3], NAMES[1], NAMES[2]]
+
+
+def test_more_names_than_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "_CHUNK", 7)
+    names = [parse_name(f"n{index}.example") for index in range(100)]
+    folded = fold_list(
+        ListBlock.of((name, index) for index, name in enumerate(names)),
+        [(NameBlock.of(names[::3]), ListBlock.of([(names[3], 1000)]))],
+    )
+    expected = {name: index for index, name in enumerate(names) if index % 3} | {names[3]: 1000}
+    assert dict(folded) == expected
+
+
+def test_names_that_collide_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    multipliers: Iterator[int] = iter((1, 0x9E3779B97F4A7C15))  # with 1, anagrams have the same hash
+    monkeypatch.setattr(fold, "_draw_multiplier", lambda: next(multipliers))
+    folded = fold_list(ListBlock.of([(parse_name("ab"), 1), (parse_name("ba"), 2)]), [])
+    assert dict(folded) == {parse_name("ab"): 1, parse_name("ba"): 2}
+
+
+def test_a_hash_that_always_collides_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "_draw_multiplier", lambda: 1)
+    with pytest.raises(BlobError, match="random numbers"):
+        fold_list(ListBlock.of([(parse_name("ab"), 1), (parse_name("ba"), 2)]), [])

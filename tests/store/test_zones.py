@@ -1,0 +1,227 @@
+"""What was committed is what is loaded, whatever came in between."""
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from tapir.model.actions import Action
+from tapir.model.blocks import EMPTY_RECORDS, RecordBlock, RecordDelta, VersionDelta
+from tapir.model.names import Name, parse_name
+from tapir.store import zones
+from tapir.store.errors import StoreCorrupt, StoreFormatUnknown, StoreFull, StoreOutOfStep
+from tapir.store.zones import StoredZone, ZoneStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "zone.db"
+
+
+def load(store: ZoneStore) -> StoredZone:
+    stored = store.load()
+    assert stored is not None
+    return stored
+
+
+def step(serial: int, *, size: int = 1) -> VersionDelta:
+    """A delta that adds names of its own, `size` of them that do not compress."""
+    names = ((Name(b"\x20" + os.urandom(32).lower() + b"\0"), Action.DROP) for _ in range(size))
+    return VersionDelta(
+        from_serial=serial, to_serial=(serial + 1) % 2**32, at=serial, delta=RecordDelta(added=RecordBlock.of(names))
+    )
+
+
+def test_a_new_store_has_nothing(path: Path) -> None:
+    store = ZoneStore.open(path)
+    assert store.load() is None
+    assert not store.held()
+    store.close()
+    store.close()
+
+
+def test_commits_are_loaded_again(path: Path, oracle) -> None:
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 5)
+    for serial in range(1, 60):
+        store.commit(oracle.delta(serial))
+        if serial % 20 == 0:
+            store.close()
+            store = ZoneStore.open(path)
+        stored = load(store)
+        assert stored.serial == serial + 1
+        assert stored.committed_at == serial * 1_000_000
+        assert dict(stored.records) == oracle.records(serial + 1)
+        assert [delta.from_serial for delta in stored.deltas] == list(range(1, serial + 1))
+    store.close()
+
+
+def test_a_delta_that_does_not_follow_is_refused(path: Path, oracle) -> None:
+    store = ZoneStore.open(path)
+    with pytest.raises(StoreOutOfStep, match="serial None"):
+        store.commit(oracle.delta(1))
+    store.reset(1, EMPTY_RECORDS, 0)
+    store.commit(oracle.delta(1))
+    with pytest.raises(StoreOutOfStep, match="serial 2"):
+        store.commit(oracle.delta(1))
+    assert load(store).serial == 2
+    store.close()
+
+
+def test_a_malformed_delta_is_the_callers_mistake(path: Path) -> None:
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0)
+    bad = RecordBlock(names=EMPTY_RECORDS.names, actions=b"\4")
+    with pytest.raises(ValueError, match="number of actions"):
+        store.commit(VersionDelta(from_serial=1, to_serial=2, at=0, delta=RecordDelta(added=bad)))
+    with pytest.raises(ValueError, match="number of actions"):
+        store.reset(9, bad, 0)
+    with pytest.raises(ValueError, match="not a serial"):
+        store.reset(2**32, EMPTY_RECORDS, 0)
+    assert load(store).serial == 1
+    store.close()
+
+
+def test_the_base_moves_up_and_the_journal_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zones, "_SMALL", 2000)
+    store = ZoneStore.open(path)
+    store.reset(7, EMPTY_RECORDS, 0)
+    size_of_log = []
+    for serial in range(7, 107):
+        store.commit(step(serial, size=5))
+        with sqlite3.connect(path) as reader:
+            (base_octets,) = reader.execute("SELECT length(sealed) FROM item WHERE key = 'base'").fetchone()
+        reader.close()
+        size_of_log.append(base_octets)
+    stored = load(store)
+    assert len(set(size_of_log)) in range(3, 20), "the base moves, but rarely"
+    assert len(stored.records) == 500
+    assert [delta.from_serial for delta in stored.deltas] == list(range(7, 107))
+    store.close()
+
+
+def test_pruned_deltas_are_gone_and_the_content_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zones, "_SMALL", 2000)
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0)
+    for serial in range(1, 101):
+        store.commit(step(serial, size=5))
+        assert store.prune(max(1, serial - 3)) == (1 if serial > 4 else 0)
+        stored = load(store)
+        assert len(stored.records) == serial * 5
+        assert stored.deltas[0].from_serial == max(1, serial - 3)
+    with sqlite3.connect(path) as reader:
+        (entries,) = reader.execute("SELECT count(*) FROM log").fetchone()
+    reader.close()
+    assert entries < 60, "what neither base nor journal needs is gone"
+    assert store.prune(55) == 0, "a serial that no delta starts from changes nothing"
+    assert store.prune(101) == 4
+    assert load(store).deltas == ()
+    store.commit(step(101))
+    assert [delta.from_serial for delta in load(store).deltas] == [101]
+    store.close()
+
+
+def test_serials_wrap(path: Path) -> None:
+    store = ZoneStore.open(path)
+    store.reset(2**32 - 2, EMPTY_RECORDS, 0)
+    for serial in (2**32 - 2, 2**32 - 1, 0):
+        store.commit(step(serial))
+    stored = load(store)
+    assert stored.serial == 1
+    assert store.prune(2**32 - 1) == 1
+    assert [delta.from_serial for delta in load(store).deltas] == [2**32 - 1, 0]
+    store.close()
+
+
+def test_a_reset_begins_anew_and_may_bring_its_journal(path: Path, oracle) -> None:
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0)
+    store.commit(oracle.delta(1))
+    store.set_held(True)
+    chain = [oracle.delta(serial) for serial in range(5, 9)]
+    store.reset(9, RecordBlock.of(oracle.records(9).items()), 77, deltas=chain)
+    store.commit(oracle.delta(9))
+    stored = load(store)
+    assert (stored.serial, stored.held) == (10, True)
+    assert [delta.from_serial for delta in stored.deltas] == [5, 6, 7, 8, 9]
+    assert dict(stored.records) == oracle.records(10)
+    with pytest.raises(ValueError, match="does not follow"):
+        store.reset(9, EMPTY_RECORDS, 0, deltas=chain[::2])
+    with pytest.raises(ValueError, match="lead to serial 9"):
+        store.reset(10, EMPTY_RECORDS, 0, deltas=chain)
+    store.close()
+
+
+def test_hold_and_extra_survive(path: Path, oracle) -> None:
+    store = ZoneStore.open(path)
+    store.set_held(True)
+    store.close()
+    store = ZoneStore.open(path)
+    assert store.held()
+    store.reset(1, EMPTY_RECORDS, 0, extra={"decided_by": "policy 1"})
+    store.commit(oracle.delta(1))
+    assert load(store).extra == {"decided_by": "policy 1"}
+    store.commit(oracle.delta(2), extra={"decided_by": "policy 2"})
+    store.set_held(False)
+    assert load(store).extra == {"decided_by": "policy 2"}
+    assert not load(store).held
+    store.close()
+
+
+def test_a_store_may_be_opened_again_beside_a_forgotten_one(path: Path, oracle) -> None:
+    forgotten = ZoneStore.open(path)
+    forgotten.reset(1, EMPTY_RECORDS, 0)
+    store = ZoneStore.open(path)
+    store.commit(oracle.delta(1))
+    with pytest.raises(StoreOutOfStep):
+        forgotten.commit(oracle.delta(1))
+    assert load(store).serial == load(forgotten).serial == 2
+    forgotten.close()
+    store.close()
+
+
+def test_calls_may_come_from_any_thread(path: Path, oracle) -> None:
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0)
+    for serial in range(1, 6):
+        thread = threading.Thread(target=store.commit, args=(oracle.delta(serial),))
+        thread.start()
+        thread.join()
+    assert dict(load(store).records) == oracle.records(6)
+    store.close()
+
+
+def test_a_newer_format_is_refused(path: Path) -> None:
+    ZoneStore.open(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=2")
+    connection.close()
+    with pytest.raises(StoreFormatUnknown, match="format 2, this tapir knows 1"):
+        ZoneStore.open(path)
+
+
+def test_a_database_of_something_else_is_refused(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE t (x)")
+    connection.close()
+    with pytest.raises(StoreCorrupt, match="something else"):
+        ZoneStore.open(path)
+
+
+def test_an_interrupted_creation_leaves_nothing_behind(path: Path) -> None:
+    path.with_name(".zone.db.new").write_bytes(b"half a database")
+    path.with_name("zone.db-wal").write_bytes(b"a log without its database")
+    store = ZoneStore.open(path)
+    store.reset(1, RecordBlock.of([(parse_name("a.example"), Action.DROP)]), 0)
+    store.close()
+    assert [file.name for file in path.parent.iterdir()] == ["zone.db"]
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_folder_that_is_missing_is_no_corruption(tmp_path: Path) -> None:
+    with pytest.raises(StoreFull, match="unable to open|No such"):
+        ZoneStore.open(tmp_path / "missing" / "zone.db")
