@@ -56,7 +56,7 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
 
 
 def read_state_dir(config_dir: Path) -> Path | None:
-    """The `state-dir` of the files in `config_dir`, or None; a configuration that is broken elsewhere does not matter."""
+    """The `state-dir` of the files in `config_dir`, or None; what else is wrong there does not matter."""
     document = read_document(config_dir)
     written = document.values.get("state-dir")
     return config_dir.absolute() / written if isinstance(written, str) and written else None

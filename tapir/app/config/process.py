@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from tapir.app.config.files import Files
+from tapir.app.config.problems import format_key
 from tapir.app.config.report import Report, Section
 from tapir.app.config.settings import LogConfig
 from tapir.app.config.values import one_of
@@ -26,8 +27,8 @@ def map_log(report: Report, files: Files, folder: Path) -> LogConfig:
     if to_files and not files.log.file:
         report.missing(("log", "file"), "needed with `log.to-files: true` is the path of the main log")
     elif given and not to_files:
-        others = f", nor are the other {len(given) - 1} log files" if len(given) > 1 else ""
-        report.note(given[0][1], f"not written{others}: the log goes to stderr; `log.to-files: true` writes them too")
+        keys = ", ".join(format_key(path) for _, path, _ in given)
+        report.note(given[0][1], f"the log goes to stderr only; with `log.to-files: true` also to {keys}")
     return LogConfig(
         level=section.parse("level", files.log.level, one_of(*LEVELS), "debug" if files.log.debug else "info"),
         format=section.parse("format", files.log.format, one_of("text", "json"), "text"),
