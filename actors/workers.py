@@ -1,0 +1,45 @@
+"""One bounded pool of threads for blocking and heavy work; inline where the clock is virtual.
+
+Under a MockClock a waiting thread looks like idleness, and the clock would jump over it; so there the work runs in
+the caller's own task.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import attrs
+import trio
+from trio.testing import MockClock
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class WorkerStatistics:
+    """How busy the pool is; `waiting` work has no thread yet."""
+
+    capacity: int
+    running: int
+    waiting: int
+    inline: bool
+
+
+class WorkerPool:
+    """Runs functions in at most `capacity` threads; more wait their turn. Made inside a Trio run."""
+
+    def __init__(self, capacity: int, *, inline: bool | None) -> None:
+        self.inline = isinstance(trio.lowlevel.current_clock(), MockClock) if inline is None else inline
+        self._limiter = trio.CapacityLimiter(capacity)
+
+    async def run(self, fn: Callable[..., T], *args: object) -> T:
+        """`fn(*args)`, off the event loop. Work that has begun is waited for, also when cancelled: it may be writing."""
+        if self.inline:
+            await trio.lowlevel.checkpoint()
+            return fn(*args)
+        return await trio.to_thread.run_sync(lambda: fn(*args), limiter=self._limiter)
+
+    def statistics(self) -> WorkerStatistics:
+        now = self._limiter.statistics()
+        return WorkerStatistics(
+            capacity=int(now.total_tokens), running=now.borrowed_tokens, waiting=now.tasks_waiting, inline=self.inline
+        )
