@@ -39,12 +39,14 @@ run: $(INSTALLED)
 	@mkdir -p $(STATE)
 	@echo 'While this runs, try in another shell:'
 	@echo
-	@echo '  dig @127.0.0.1 -p 5359 dnstapir. AXFR'
-	@echo '  $(BIN)/tapir explain NAME --state-dir $(STATE)      # names to try: $(EXAMPLE)/*.txt'
-	@echo '  $(BIN)/tapir status --state-dir $(STATE)'
-	@echo '  $(BIN)/tapir top --state-dir $(STATE)'
+	@echo '  dig @127.0.0.1 -p 5359 dnstapir. AXFR                              the zone, as a resolver takes it'
+	@echo '  $(BIN)/tapir explain malware.example --state-dir $(STATE)       denied'
+	@echo '  $(BIN)/tapir explain partner.example --state-dir $(STATE)       denied, but allowed'
+	@echo '  $(BIN)/tapir explain suspicious.example --state-dir $(STATE)    doubted by two lists'
+	@echo '  $(BIN)/tapir status --state-dir $(STATE)                        sources, zone, secondaries, actors'
+	@echo '  $(BIN)/tapir top --state-dir $(STATE)                           the same, live'
 	@echo
-	@echo 'Edit a list in $(EXAMPLE) and dig again. Ctrl-C stops it.'
+	@echo 'Edit a list in $(EXAMPLE) and look again after some seconds. Ctrl-C stops it.'
 	@echo
 	@$(BIN)/tapir run --config-dir $(EXAMPLE) --state-dir $(STATE)
 
