@@ -1,0 +1,1 @@
+"""The process: argv, configuration files, signals and terminals in; exit codes out."""

@@ -1,0 +1,118 @@
+"""A client of the console: one request, or one stream, over the Unix socket in the state directory."""
+
+import itertools
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
+
+from tapir.model.errors import TapirError
+from tapir.services.control.protocol import PATH
+
+_CONNECT_TIMEOUT: Final = 5.0
+_ANSWER_TIMEOUT: Final = 35.0
+_MAX_MESSAGE: Final = 64 * 1024 * 1024
+
+
+class ConsoleUnreachableError(TapirError):
+    """There is no process to ask, or it does not let us."""
+
+
+class ConsoleRefusedError(TapirError):
+    """The process answered that it will not, and why."""
+
+
+class ConsoleClient:
+    """An open connection to the console."""
+
+    def __init__(self, connection: WebSocketConnection) -> None:
+        self._connection = connection
+        self._ids = itertools.count(1)
+
+    async def request(self, op: str, **arguments: object) -> Any:
+        """The result of `op`. Raises ConsoleRefusedError, ConsoleUnreachableError."""
+        request_id = await self._send(op, arguments)
+        with trio.move_on_after(_ANSWER_TIMEOUT):
+            while True:
+                answer = await self._receive()
+                if answer.get("id") == request_id:
+                    return _result_of(answer)
+        raise ConsoleUnreachableError(f"no answer within {_ANSWER_TIMEOUT:.0f} s")
+
+    async def stream(self, op: str, **arguments: object) -> AsyncIterator[Any]:
+        """The items that `op` subscribes to, as `{"data": …, "lost": …}`, until the process goes away."""
+        request_id = await self._send(op, arguments)
+        while True:
+            answer = await self._receive()
+            if answer.get("id") == request_id:
+                _result_of(answer)
+            elif answer.get("stream") == request_id:
+                yield answer
+
+    async def _send(self, op: str, arguments: dict[str, object]) -> int:
+        request_id = next(self._ids)
+        try:
+            await self._connection.send_message(json.dumps({"id": request_id, "op": op, **arguments}))
+        except ConnectionClosed as exc:
+            raise ConsoleUnreachableError("the process closed the connection") from exc
+        return request_id
+
+    async def _receive(self) -> dict[str, Any]:
+        try:
+            document = json.loads(await self._connection.get_message())
+        except ConnectionClosed as exc:
+            raise ConsoleUnreachableError("the process closed the connection") from exc
+        if not isinstance(document, dict):
+            raise ConsoleUnreachableError("the console said something that is not of its protocol")
+        return document
+
+
+def _result_of(answer: dict[str, Any]) -> Any:
+    error = answer.get("error")
+    if error is not None:
+        raise ConsoleRefusedError(str(error.get("text", "refused")))
+    return answer.get("result")
+
+
+@asynccontextmanager
+async def open_console(state_dir: Path) -> AsyncIterator[ConsoleClient]:
+    """A connection to the process whose state is in `state_dir`. Raises ConsoleUnreachableError."""
+    path = state_dir / "console.sock"
+    try:
+        stream = await trio.open_unix_socket(path)
+    except FileNotFoundError:
+        raise ConsoleUnreachableError(
+            f"no tapir runs on {state_dir} (there is no {path}); start it, or name its --state-dir"
+        ) from None
+    except PermissionError:
+        raise ConsoleUnreachableError(
+            f"{path} is not open to you: be the user that runs tapir, or in its group"
+        ) from None
+    except OSError as exc:
+        raise ConsoleUnreachableError(f"no tapir answers at {path}: {exc.strerror}") from None
+    try:
+        async with trio.open_nursery() as nursery:
+            connection = None
+            with trio.move_on_after(_CONNECT_TIMEOUT):
+                connection = await wrap_client_stream(nursery, stream, "localhost", PATH, max_message_size=_MAX_MESSAGE)
+            if connection is None:
+                raise ConsoleUnreachableError(f"{path} accepts and does not answer: the process is stuck")
+            yield ConsoleClient(connection)
+            with trio.move_on_after(1):
+                await connection.aclose()
+            nursery.cancel_scope.cancel()
+    except* HandshakeError as group:
+        raise ConsoleUnreachableError(f"{path} does not speak the console's protocol") from group
+    except* TapirError as group:
+        raise _only(group) from None
+
+
+def _only(group: BaseExceptionGroup[Any]) -> BaseException:
+    exception: BaseException = group
+    while isinstance(exception, BaseExceptionGroup):
+        exception = exception.exceptions[0]
+    return exception

@@ -1,0 +1,182 @@
+"""What each command does; every function returns its exit code: 0 done, 1 not done, 2 the input is wrong."""
+
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from rich.console import Console
+from rich.live import Live
+
+from tapir.app.cli import render
+from tapir.app.cli.client import ConsoleClient, ConsoleRefusedError, ConsoleUnreachableError, open_console
+from tapir.app.config import DEFAULT_STATE_DIR, Config, ConfigErrors, load, read_state_dir
+from tapir.model.names import format_name
+
+DONE: Final = 0
+NOT_DONE: Final = 1
+WRONG_INPUT: Final = 2
+
+
+def find_state_dir(config_dir: Path, state_dir: Path | None) -> Path:
+    """The state directory that was named, else the one that is configured, else the default.
+
+    A configuration that is broken, or not ours to read, keeps nobody from asking the process that runs.
+    """
+    if state_dir is not None:
+        return state_dir
+    return read_state_dir(config_dir) or DEFAULT_STATE_DIR
+
+
+def check(config_dir: Path, state_dir: Path | None, *, as_json: bool) -> int:
+    """Print every error and notice of the configuration; 0 when it would start."""
+    try:
+        config = load(config_dir, state_dir)
+    except ConfigErrors as exc:
+        errors = [str(error) for error in exc.errors]
+        notices = [str(notice) for notice in exc.notices]
+        if as_json:
+            _print_json({"ok": False, "errors": errors, "notices": notices})
+        else:
+            for line in [*notices, *errors]:
+                print(line, file=sys.stderr)
+            print(f"{len(errors)} error{'s' if len(errors) != 1 else ''}; nothing was changed", file=sys.stderr)
+        return WRONG_INPUT
+    notices = [str(notice) for notice in config.notices]
+    summary = summarise(config)
+    if as_json:
+        _print_json({"ok": True, "errors": [], "notices": notices, "summary": summary})
+        return DONE
+    for line in notices:
+        print(line, file=sys.stderr)
+    for line in summary:
+        print(line)
+    print("configuration ok")
+    return DONE
+
+
+def summarise(config: Config) -> list[str]:
+    """What a configuration comes to, a line each."""
+    listening = ", ".join(map(str, config.server.addresses)) if config.server.active else "nowhere (not active)"
+    allowed = ", ".join(map(str, config.server.allow_transfer))
+    outputs = ", ".join(str(output.address) for output in config.outputs) or "nobody"
+    lines = [
+        f"zone {format_name(config.zone.name)} served on {listening}, to {allowed}",
+        f"NOTIFY goes to {outputs}",
+        f"state is kept in {config.state_dir}",
+    ]
+    for source in config.sources:
+        use = "" if source.active else " (not active)"
+        use = use or ("" if source.supported else " (not run by this version)")
+        lines.append(f"source {source.id}: {source.kind.value} {source.name} from {source.path or source.origin}{use}")
+    return lines
+
+
+def status(state_dir: Path, *, as_json: bool) -> int:
+    """Print one look at everything."""
+
+    async def show(client: ConsoleClient) -> int:
+        answer = await client.request("status")
+        if as_json:
+            _print_json(answer)
+        else:
+            _screen().print(render.render_status(answer, now=time.time()))
+        return DONE
+
+    return _with_console(state_dir, show)
+
+
+def top(state_dir: Path, *, interval: int, as_json: bool) -> int:
+    """Print look after look; JSON: one document a line."""
+
+    async def watch(client: ConsoleClient) -> int:
+        if as_json:
+            async for item in client.stream("watch", interval=interval):
+                print(json.dumps(item["data"], ensure_ascii=False), flush=True)
+            return DONE
+        with Live(console=_screen(), screen=sys.stdout.isatty(), auto_refresh=False) as live:
+            async for item in client.stream("watch", interval=interval):
+                live.update(render.render_status(item["data"], now=time.time()), refresh=True)
+        return DONE
+
+    return _with_console(state_dir, watch)
+
+
+def trace(state_dir: Path, actor: str, *, count: int, as_json: bool) -> int:
+    """Print what happens to the messages of one actor."""
+
+    async def follow(client: ConsoleClient) -> int:
+        seen = 0
+        async for item in client.stream("trace", actor=actor):
+            entry = item["data"]
+            if as_json:
+                print(json.dumps(entry, ensure_ascii=False), flush=True)
+            else:
+                lost = f"  ({item['lost']} lost)" if item["lost"] else ""
+                took = "" if entry["seconds"] is None else f"  {entry['seconds'] * 1000:.1f} ms"
+                print(
+                    f"{render.clock_time(entry['at'])} {entry['kind']:8} {entry['message']}{took}{lost}",
+                    flush=True,
+                )
+            seen += 1
+            if seen == count:
+                break
+        return DONE
+
+    return _with_console(state_dir, follow)
+
+
+def explain(state_dir: Path, name: str, *, as_json: bool) -> int:
+    """Print why a name is answered as it is."""
+
+    async def ask(client: ConsoleClient) -> int:
+        answer = await client.request("explain", name=name)
+        if as_json:
+            _print_json(answer)
+        else:
+            _screen().print(render.render_explanation(answer))
+        return DONE
+
+    return _with_console(state_dir, ask)
+
+
+def steer(state_dir: Path, op: str, *, as_json: bool, **arguments: object) -> int:
+    """Have the process do `op`, and print what it says."""
+
+    async def ask(client: ConsoleClient) -> int:
+        answer = await client.request(op, **arguments)
+        if as_json:
+            _print_json({"ok": True, "text": answer})
+        else:
+            print(answer)
+        return DONE
+
+    return _with_console(state_dir, ask)
+
+
+def _with_console(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]]) -> int:
+    async def connected() -> int:
+        async with open_console(state_dir) as client:
+            return await use(client)
+        raise AssertionError("open_console yields exactly once")
+
+    try:
+        return trio.run(partial(connected))
+    except (ConsoleUnreachableError, ConsoleRefusedError) as exc:
+        print(f"tapir: {exc}", file=sys.stderr)
+        return NOT_DONE
+    except KeyboardInterrupt:
+        return DONE
+
+
+def _screen() -> Console:
+    # Off a terminal, lines are not folded at 80 columns: they are for grep.
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=2))

@@ -1,0 +1,153 @@
+"""`tapir`: the command line, mapped onto one function a command."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from tapir.app.cli import commands
+from tapir.version import commit, version
+
+DEFAULT_CONFIG_DIR: Final = Path("/etc/dnstapir")
+
+app = typer.Typer(
+    name="tapir",
+    help="DNS TAPIR: protects the users of a DNS resolver without reporting on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+zone_app = typer.Typer(help="Steer the zone.", no_args_is_help=True)
+app.add_typer(zone_app, name="zone")
+
+ConfigDir = Annotated[Path, typer.Option("--config-dir", help="Where the configuration files are.")]
+StateDir = Annotated[Path | None, typer.Option("--state-dir", help="Where state is kept; default: as configured.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tapir {version()} ({commit()})")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """DNS TAPIR: protects the users of a DNS resolver without reporting on them."""
+
+
+@app.command()
+def run(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None) -> None:
+    """Run the service in the foreground until SIGTERM; SIGHUP reloads the configuration."""
+    # The process is imported here: the other commands start without it.
+    from tapir.app.process import run_process
+
+    raise typer.Exit(run_process(config_dir=config_dir, state_dir=state_dir))
+
+
+@app.command()
+def check(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Read the configuration and say all that is wrong with it, or what it means."""
+    raise typer.Exit(commands.check(config_dir, state_dir, as_json=as_json))
+
+
+@app.command()
+def status(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Show the actors, sources, zone and secondaries of the running process."""
+    raise typer.Exit(commands.status(commands.find_state_dir(config_dir, state_dir), as_json=as_json))
+
+
+@app.command()
+def top(
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+    interval: Annotated[int, typer.Option(min=1, max=3600, help="Seconds between two looks.")] = 1,
+) -> None:
+    """Watch the running process live, until Ctrl-C."""
+    raise typer.Exit(commands.top(commands.find_state_dir(config_dir, state_dir), interval=interval, as_json=as_json))
+
+
+@app.command()
+def trace(
+    actor: Annotated[str, typer.Argument(help="The actor's path, as `tapir status` shows it: evaluator/lists")],
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+    count: Annotated[int, typer.Option(min=0, help="End after so many messages; 0: never.")] = 0,
+) -> None:
+    """Watch the messages of one actor (their kinds, never what they say), until Ctrl-C."""
+    raise typer.Exit(
+        commands.trace(commands.find_state_dir(config_dir, state_dir), actor, count=count, as_json=as_json)
+    )
+
+
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="A domain name.")],
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a name is blocked, or not."""
+    raise typer.Exit(commands.explain(commands.find_state_dir(config_dir, state_dir), name, as_json=as_json))
+
+
+@app.command()
+def accept(
+    what: Annotated[str, typer.Argument(help="`zone`, or the id of a source.")],
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accept a change that the brake holds back."""
+    raise typer.Exit(
+        commands.steer(commands.find_state_dir(config_dir, state_dir), "accept", as_json=as_json, what=what)
+    )
+
+
+@zone_app.command("hold")
+def zone_hold(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Publish nothing new until `tapir zone resume`, over restarts."""
+    raise typer.Exit(commands.steer(commands.find_state_dir(config_dir, state_dir), "zone-hold", as_json=as_json))
+
+
+@zone_app.command("resume")
+def zone_resume(
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False
+) -> None:
+    """Publish again, beginning with what was held."""
+    raise typer.Exit(commands.steer(commands.find_state_dir(config_dir, state_dir), "zone-resume", as_json=as_json))
+
+
+@zone_app.command("set-serial")
+def zone_set_serial(
+    serial: Annotated[int, typer.Argument(min=0, max=2**32 - 1)],
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish the present content under SERIAL: for secondaries that are ahead of us."""
+    raise typer.Exit(
+        commands.steer(
+            commands.find_state_dir(config_dir, state_dir), "zone-set-serial", as_json=as_json, serial=serial
+        )
+    )
+
+
+def main() -> None:
+    """The entry point of the `tapir` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # `tapir status | head`: the reader has seen enough.
+        sys.stderr.close()
+        sys.exit(0)

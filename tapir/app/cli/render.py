@@ -1,0 +1,257 @@
+"""Status as a person reads it: tables and a tree, made from the console's JSON."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+_GOOD: Final = {"running", "fresh", "serving", "acknowledged"}
+_BAD: Final = {"stuck", "failed", "held", "braked", "unsaved", "empty"}
+
+
+def ago(microseconds: int | None, now: float) -> str:
+    """How long ago that was, in the largest unit that says enough; `never` for None."""
+    if microseconds is None:
+        return "never"
+    seconds = max(0.0, now - microseconds / 1_000_000)
+    return f"{duration(seconds)} ago"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in one or two units."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days"
+
+
+def render_status(status: Mapping[str, Any], *, now: float) -> RenderableType:
+    """All of `tapir status`, most urgent first."""
+    parts: list[RenderableType] = [
+        render_process(status, now=now),
+        render_health(status.get("health")),
+        render_zone(status.get("zone"), now=now),
+        render_sources(status.get("sources"), now=now),
+        render_secondaries(status.get("secondaries"), status.get("zone"), now=now),
+        render_server(status.get("server")),
+        render_tree(status["runtime"]),
+    ]
+    return Group(*parts)
+
+
+def render_process(status: Mapping[str, Any], *, now: float) -> RenderableType:
+    """Which process this is."""
+    process = status["process"]
+    return Text(
+        f"tapir {process['version']} ({process['commit']}), pid {process['pid']}, "
+        f"started {ago(process['started_at'], now)}, state in {process['state_dir']}"
+    )
+
+
+def render_health(health: Any) -> RenderableType:
+    """Ready or not, why not, and what to look at."""
+    if (failure := _failure(health)) is not None:
+        return Text(f"health: {failure}", style="bold red")
+    lines = [Text("ready", style="bold green") if health["ready"] else Text("not ready", style="bold red")]
+    lines += [Text(f"  {reason}", style="red") for reason in health["reasons"]]
+    lines += [Text(f"  {warning}", style="yellow") for warning in health["warnings"]]
+    return Group(*lines)
+
+
+def render_zone(zone: Any, *, now: float) -> RenderableType:
+    """Serial, size, and how far back the journal reaches."""
+    if (failure := _failure(zone)) is not None:
+        return Text(f"\nzone: {failure}", style="red")
+    text = Text(f"\nzone {zone['zone']}  ")
+    text.append(zone["state"], style=_style(zone["state"]))
+    serial = "none yet" if zone["serial"] is None else str(zone["serial"])
+    text.append(f"  serial {serial}, {zone['records']} records, published {ago(zone['published_at'], now)}\n")
+    if zone["journal_from"] is None:
+        text.append("journal: empty, every secondary takes a full transfer")
+    else:
+        text.append(
+            f"journal: IXFR from serial {zone['journal_from']}, "
+            f"{zone['journal_deltas']} changes, {zone['journal_octets']} octets"
+        )
+    if zone["held_change"]:
+        removed, added = zone["held_change"]
+        text.append(f"\nheld back: -{removed} +{added} records", style="yellow")
+    if zone["store_error"]:
+        text.append(f"\nstore: {zone['store_error']}", style="red")
+    return text
+
+
+def render_sources(sources: Any, *, now: float) -> RenderableType:
+    """A row a source, with what it refused."""
+    if (failure := _failure(sources)) is not None:
+        return Text(f"\nsources: {failure}", style="red")
+    table = Table("source", "list", "kind", "state", "names", "loaded", "looked at", "refused", "note", box=None)
+    for source in sources["sources"]:
+        refused = ", ".join(_refusal(refusal) for refusal in source["refusals"])
+        note = source["error"]
+        if source["pending_names"] is not None:
+            note = f"{source['pending_names']} names held back: tapir accept {source['id']}"
+        table.add_row(
+            source["id"],
+            source["name"],
+            source["kind"],
+            Text(source["state"], style=_style(source["state"])),
+            str(source["names"]),
+            ago(source["loaded_at"], now),
+            ago(source["checked_at"], now),
+            refused or "-",
+            note,
+        )
+    return Group(Text(""), table)
+
+
+def _refusal(refusal: Mapping[str, Any]) -> str:
+    lines = ",".join(str(line) for line in refusal["lines"][:5])
+    more = ",…" if refusal["count"] > min(5, len(refusal["lines"])) else ""
+    return f"{refusal['count']} {refusal['reason']} (line {lines}{more})"
+
+
+def render_secondaries(secondaries: Any, zone: Any, *, now: float) -> RenderableType:
+    """A row a secondary: what it has, how far it lags, how it answered NOTIFY."""
+    if secondaries is None:
+        return Text("\nsecondaries: no zone server is configured")
+    if (failure := _failure(secondaries)) is not None:
+        return Text(f"\nsecondaries: {failure}", style="red")
+    if not secondaries:
+        return Text("\nsecondaries: none configured, none seen")
+    serial = zone.get("serial") if isinstance(zone, Mapping) else None
+    table = Table("secondary", "has serial", "lag", "last query", "NOTIFY", box=None)
+    for secondary in secondaries:
+        has = secondary["last_serial"]
+        query = secondary["last_query"] or "-"
+        if secondary["last_query_at"] is not None:
+            query += f" {ago(secondary['last_query_at'], now)}"
+        notify = secondary["notify_state"] or "-"
+        if secondary["notify_serial"] is not None:
+            notify += f" ({secondary['notify_serial']}, {ago(secondary['notify_at'], now)})"
+        table.add_row(
+            secondary["address"] + ("" if secondary["configured"] else " (not in outputs)"),
+            "unknown" if has is None else str(has),
+            _lag(has, serial, ahead=secondary["ahead"]),
+            query,
+            notify,
+        )
+    return Group(Text(""), table)
+
+
+def _lag(has: int | None, serial: int | None, *, ahead: bool) -> Text:
+    if ahead:
+        return Text("AHEAD: tapir zone set-serial", style="red")
+    if has is None or serial is None:
+        return Text("-")
+    behind = (serial - has) % 2**32
+    return Text("none", style="green") if behind == 0 else Text(f"{behind} serials", style="yellow")
+
+
+def render_server(server: Any) -> RenderableType:
+    """Where the zone is served, and what was refused."""
+    if server is None:
+        return Text("\nzone server: not active (dnsengine.active is false)")
+    if (failure := _failure(server)) is not None:
+        return Text(f"\nzone server: {failure}", style="red")
+    text = Text(f"\nlistening on {', '.join(server['listening'])}; {server['connections']} connections\n")
+    text.append(f"answered: {_pairs(server['counters'])}\nrefused: {_pairs(server['refusals'])}\n")
+    return text
+
+
+def _pairs(pairs: Iterable[Any]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in pairs if count) or "nothing"
+
+
+def render_tree(runtime: Mapping[str, Any]) -> RenderableType:
+    """The actors, with what each does now."""
+    root = runtime["root"]
+    tree = Tree(node_line(root))
+    _grow(tree, root)
+    lag = runtime["lag"]
+    return Group(
+        tree,
+        Text(
+            f"event loop lag: median {lag['p50'] * 1000:.1f} ms, p99 {lag['p99'] * 1000:.1f} ms, "
+            f"worst {lag['maximum'] * 1000:.1f} ms; dead letters: {runtime['dead_letters']}"
+        ),
+    )
+
+
+def _grow(tree: Tree, node: Mapping[str, Any]) -> None:
+    for child in node.get("children", ()):
+        _grow(tree.add(node_line(child)), child)
+
+
+def node_line(node: Mapping[str, Any]) -> Text:
+    """One actor or supervisor on one line."""
+    line = Text(f"{node['name']}  ")
+    line.append(node["status"], style=_style(node["status"]))
+    if node.get("strategy"):
+        line.append(f"  {node['strategy']}", style="dim")
+    if node.get("current"):
+        line.append(f"  handles {node['current']} for {duration(node.get('current_seconds') or 0.0)}", style="cyan")
+    mailbox = node.get("mailbox")
+    if mailbox:
+        line.append(f"  mailbox {mailbox['depth']}/{mailbox['capacity']} (high {mailbox['high_water']})", style="dim")
+        drops = ", ".join(f"{reason} {count}" for reason, count in mailbox["drops"].items() if count)
+        if drops:
+            line.append(f"  dropped {drops}", style="yellow")
+    if node.get("processed"):
+        line.append(f"  handled {node['processed']}", style="dim")
+    if node.get("restarts"):
+        line.append(f"  restarts {node['restarts']}", style="yellow")
+    if node.get("last_error"):
+        line.append(f"  last error: {node['last_error']}", style="red")
+    return line
+
+
+def render_explanation(explanation: Mapping[str, Any]) -> RenderableType:
+    """Why a name is answered as it is, as sentences."""
+    action = explanation["action"]
+    headline = f"{explanation['name']} is not in the zone" if action == "NONE" else f"{explanation['name']}: {action}"
+    text = Text(headline, style="bold")
+    text.append(f"\ndecided at stage: {explanation['stage']}")
+    if explanation["winner"]:
+        text.append(f", by {explanation['winner']}")
+    if explanation["emitted"]:
+        text.append(f"\nrecord: {explanation['emitted']}")
+    for hit in explanation["hits"]:
+        tags = f", tags {', '.join(hit['tags'])}" if hit["tags"] else ""
+        text.append(f"\non {hit['kind']} {hit['list_name']}, as {hit['entry']}{tags}")
+    if not explanation["hits"]:
+        text.append("\non no list")
+    for rule in explanation["rules"]:
+        fired = "fires" if rule["fired"] else "does not fire"
+        text.append(f"\nrule {rule['rule']} {fired}: {rule['detail']} → {rule['action']}")
+    return text
+
+
+def _failure(part: Any) -> str | None:
+    if part is None:
+        return "unknown"
+    if isinstance(part, Mapping) and set(part) == {"error"}:
+        return str(part["error"])
+    return None
+
+
+def _style(state: str) -> str:
+    if state in _GOOD:
+        return "green"
+    return "bold red" if state in _BAD else "yellow"
+
+
+def clock_time(microseconds: int) -> str:
+    """A wall-clock time for traces, in UTC."""
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%H:%M:%S.%f")[:-3]

@@ -1,0 +1,1 @@
+"""Looking inside and steering: the console and the health of the whole."""

@@ -1,0 +1,132 @@
+"""Is the service ready, and what is wrong with it? One line in the log when that changes."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import attrs
+
+from actors import Actor, ActorRef, AskError, Context, Request
+from tapir.model.messages.control import GetHealth, HealthStatus, VersionPublished
+from tapir.model.messages.lists import GetSources, SourcesStatus
+from tapir.model.messages.zone import GetServer, GetZone, ZoneStatus
+
+R = TypeVar("R")
+
+
+@attrs.frozen(kw_only=True)
+class CheckHealth:
+    """It is time to look."""
+
+
+HealthMessage = VersionPublished | CheckHealth | GetHealth
+
+
+@attrs.frozen(kw_only=True)
+class HealthSettings:
+    """How often to look, in seconds, and how long an actor may take to say how it stands."""
+
+    interval: float = 5.0
+    patience: float = 1.0
+
+
+def judge(zone: ZoneStatus | None, sources: SourcesStatus | None) -> HealthStatus:
+    """The health that follows from how the zone and the sources stand; None is one that does not answer."""
+    reasons: list[str] = []
+    warnings: list[str] = []
+    if zone is None:
+        reasons.append("the zone keeper does not answer")
+    else:
+        if zone.serial is None:
+            reasons.append(f"the zone {zone.zone} has no first version yet")
+        if zone.state == "braked" and zone.held_change is not None:
+            removed, added = zone.held_change
+            warnings.append(f"a change of -{removed} +{added} records is held back: tapir accept zone")
+        elif zone.state == "held":
+            warnings.append("the zone is held by the operator: tapir zone resume")
+        if zone.store_error:
+            warnings.append(f"the zone cannot be saved: {zone.store_error}")
+    if sources is None:
+        reasons.append("the list keeper does not answer")
+    else:
+        if not sources.publishing:
+            reasons.append(f"nothing new is published until these deliver: {', '.join(sources.waiting_for)}")
+        for source in sources.sources:
+            if source.state == "held":
+                warnings.append(f"source {source.id} is held back by the brake: tapir accept {source.id}")
+            elif source.error:
+                warnings.append(f"source {source.id}: {source.error}")
+    return HealthStatus(ready=not reasons, reasons=tuple(reasons), warnings=tuple(warnings))
+
+
+class Health(Actor[HealthMessage]):
+    """Looks at the zone and the sources, says when the service becomes ready or stops being so.
+
+    `report` is told every judgement: the process hands it on to the service manager.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: HealthSettings,
+        keeper: ActorRef[Any],
+        server: ActorRef[Any],
+        lists: ActorRef[Any],
+        report: Callable[[HealthStatus], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._keeper = keeper
+        self._server = server
+        self._lists = lists
+        self._report = report
+        self._status: HealthStatus | None = None
+        self._announced = False
+
+    async def started(self, ctx: Context[HealthMessage]) -> None:
+        """Look soon, when the rest of the tree has had its turn to start."""
+        ctx.send_every(self._settings.interval, CheckHealth())
+
+    async def receive(self, ctx: Context[HealthMessage], message: HealthMessage) -> None:
+        """Look again, and answer who asks."""
+        match message:
+            case VersionPublished():
+                if not self._announced:
+                    await self._announce(ctx, message)
+            case CheckHealth():
+                await self._look(ctx)
+            case GetHealth():
+                ctx.reply(await self._look(ctx))
+
+    async def _announce(self, ctx: Context[HealthMessage], version: VersionPublished) -> None:
+        server = await self._ask(self._server, GetServer())
+        listening = ",".join(server.listening) if server is not None else "nothing"
+        ctx.log.info(
+            "ready zone=%s serial=%d records=%d listening=%s",
+            version.zone,
+            version.serial,
+            version.records,
+            listening,
+        )
+        self._announced = True
+
+    async def _look(self, ctx: Context[HealthMessage]) -> HealthStatus:
+        zone = await self._ask(self._keeper, GetZone())
+        sources = await self._ask(self._lists, GetSources())
+        status = judge(zone, sources)
+        if status != self._status:
+            self._log_change(ctx, status)
+            self._status = status
+            await self._report(status)
+        return status
+
+    def _log_change(self, ctx: Context[HealthMessage], status: HealthStatus) -> None:
+        before = self._status
+        if not status.ready and (before is None or before.reasons != status.reasons):
+            ctx.log.warning("not ready: %s", "; ".join(status.reasons))
+        elif status.ready and before is not None and not before.ready:
+            ctx.log.info("ready again: nothing is missing")
+
+    async def _ask(self, ref: ActorRef[Any], request: Request[R]) -> R | None:
+        try:
+            return await ref.ask(request, timeout=self._settings.patience)
+        except AskError:
+            return None

@@ -1,0 +1,64 @@
+"""One look at everything: the document that `tapir status` shows, asked together of all who know."""
+
+from typing import Any
+
+import attrs
+import trio
+
+from actors import ActorRef, AskError, Request
+from tapir.model.messages.control import GetHealth
+from tapir.model.messages.lists import GetSources
+from tapir.model.messages.policy import GetPolicy
+from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone
+
+
+@attrs.frozen(kw_only=True)
+class ProcessFacts:
+    """What the process knows of itself; `started_at` is microseconds since the epoch."""
+
+    version: str
+    commit: str
+    pid: int
+    started_at: int
+    config_dir: str
+    state_dir: str
+
+
+@attrs.frozen(kw_only=True)
+class ControlRefs:
+    """Whom the console asks; `server` and `notifier` are None where no zone is served."""
+
+    keeper: ActorRef[Any]
+    server: ActorRef[Any] | None
+    notifier: ActorRef[Any] | None
+    lists: ActorRef[Any]
+    policy: ActorRef[Any]
+    health: ActorRef[Any]
+
+
+async def gather_status(refs: ControlRefs, *, patience: float) -> dict[str, Any]:
+    """What each part says of itself, by its name; a part that does not answer within `patience` s is an `error`.
+
+    All are asked at once, so one stuck actor costs one `patience`, not one each.
+    """
+    questions: list[tuple[str, ActorRef[Any] | None, Request[Any]]] = [
+        ("health", refs.health, GetHealth()),
+        ("sources", refs.lists, GetSources()),
+        ("policy", refs.policy, GetPolicy()),
+        ("zone", refs.keeper, GetZone()),
+        ("server", refs.server, GetServer()),
+        ("secondaries", refs.notifier, GetSecondaries()),
+    ]
+    answers: dict[str, Any] = {name: None for name, _, _ in questions}
+
+    async def ask(name: str, ref: ActorRef[Any], question: Request[Any]) -> None:
+        try:
+            answers[name] = await ref.ask(question, timeout=patience)
+        except AskError as exc:
+            answers[name] = {"error": str(exc)}
+
+    async with trio.open_nursery() as nursery:
+        for name, ref, question in questions:
+            if ref is not None:
+                nursery.start_soon(ask, name, ref, question)
+    return answers
