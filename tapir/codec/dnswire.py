@@ -95,11 +95,18 @@ def read_question(wire: bytes, position: int = HEADER_OCTETS) -> tuple[Question,
     end = skip_name(wire, position)
     if end + 4 > len(wire):
         raise WireError("the message ends within its question")
-    if wire[end - 1] != 0 or end - position > MAX_NAME:
+    if end - position > MAX_NAME or not _is_plain(wire, position, end):
         raise WireError("the question's name is compressed or too long")
     rdtype, rdclass = struct.unpack_from("!HH", wire, end)
     # Length octets are at most 63 and so below "A": lower() leaves them alone.
     return Question(wire[position : end + 4], Name(wire[position:end].lower()), rdtype, rdclass), end + 4
+
+
+def _is_plain(wire: bytes, position: int, end: int) -> bool:
+    """Whether the name that lies there ends in the root's label, not in a pointer."""
+    while wire[position] and wire[position] < 0xC0:
+        position += 1 + wire[position]
+    return position == end - 1
 
 
 def skip_name(wire: bytes, position: int) -> int:

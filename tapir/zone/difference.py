@@ -1,6 +1,7 @@
 """Differences between contents, and what becomes of differences that follow each other."""
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -28,7 +29,7 @@ def difference(version: ZoneVersion, content: RecordBlock) -> RecordDelta:
     for ours, theirs in zip(_deal(present, parts), _deal(content, parts), strict=True):
         wanted = dict(theirs)
         if len(wanted) != len(theirs):
-            twice = next(name for i, (name, _) in enumerate(theirs) if any(name == n for n, _ in theirs[:i]))
+            [(twice, _)] = Counter(name for name, _ in theirs).most_common(1)
             raise ZoneError(f"{format_name(twice)} is twice in the content of the zone")
         for name, action in ours:
             want = wanted.pop(name, Action.NONE)

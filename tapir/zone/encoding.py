@@ -37,11 +37,16 @@ class ZoneEncoding:
 
     def record(self, name: Name, action: int) -> bytes:
         """The rule's record, for a message whose question asks for the zone; raises ZoneError."""
-        if not self.tails[action]:
-            raise ZoneError(f"{format_name(name)} has action {Action(action).label}, which this zone cannot say")
+        if not 0 < action < len(self.tails) or not self.tails[action]:
+            raise ZoneError(f"{format_name(name)} has action {label_of(action)}, which this zone cannot say")
         if not 1 < len(name) <= MAX_NAME + 1 - len(self.settings.apex):
             raise ZoneError(f"{format_name(name)} with the zone's name is no owner of 2 to {MAX_NAME} octets")
         return encode_record(name, self.tails[action])
+
+
+def label_of(action: int) -> str:
+    """The action's label, or the number of what is none."""
+    return Action(action).label if 0 <= action < len(Action) else str(action)
 
 
 def _record(owner: bytes, rdtype: int, ttl: int, rdata: bytes) -> bytes:

@@ -15,7 +15,7 @@ from tapir.model.actions import Action
 from tapir.model.blocks import EMPTY_RECORDS, NameBlock, RecordBlock, RecordDelta
 from tapir.model.names import ROOT, Name, format_name
 from tapir.zone.chunk import MIN_OCTETS, Chunk, Entry, Packer, owner_of
-from tapir.zone.encoding import ZoneEncoding, encoding_of
+from tapir.zone.encoding import ZoneEncoding, encoding_of, label_of
 from tapir.zone.errors import ZoneError
 from tapir.zone.order import in_order, order_key
 from tapir.zone.serial import check_serial
@@ -218,8 +218,8 @@ class ZoneVersion:
             present = entries[index][1] if found else Action.NONE
             if present != old:
                 raise ZoneError(
-                    f"the change of {format_name(name)} from {Action(old).label} to {Action(new).label} does not fit "
-                    f"serial {self.serial}, where it is {Action(present).label}"
+                    f"the change of {format_name(name)} from {label_of(old)} to {label_of(new)} does not fit "
+                    f"serial {self.serial}, where it is {label_of(present)}"
                 )
             if new:
                 packer.add((self.encoding.record(name, new), new))
@@ -275,5 +275,7 @@ def _once(records: Iterable[tuple[bytes, Name, int]]) -> Iterator[tuple[bytes, N
     for record in records:
         if record[0] == previous:
             raise ZoneError(f"{format_name(record[1])} is twice in one block of a change")
+        if record[2] == Action.NONE:
+            raise ZoneError(f"{format_name(record[1])} has action NONE in a change, which a zone cannot say")
         previous = record[0]
         yield record
