@@ -13,11 +13,11 @@ from actors.message import Request, describe
 from actors.ref import ActorRef
 from actors.runtime import Down, Runtime
 from actors.spec import StopReason
-from actors.streams import StreamGuard
 from actors.timers import Timer
 
 if TYPE_CHECKING:
     from actors.cell import ActorCell
+    from actors.streams import StreamGuard
 
 M = TypeVar("M")
 T = TypeVar("T")

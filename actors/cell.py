@@ -81,7 +81,7 @@ class ActorCell(Node):
             async with trio.open_nursery() as nursery:
                 await self._live(nursery)
                 nursery.cancel_scope.cancel()
-        except Exception as caught:
+        except Exception as caught:  # noqa: BLE001 - whatever it is, the supervisor decides
             error = unwrap(caught)
         except BaseException:
             self._let_go("the system was cancelled", StopReason.SHUTDOWN)
@@ -246,7 +246,7 @@ class ActorCell(Node):
         """`stopping` after a failure, if it was not called yet; a second failure changes nothing any more."""
         try:
             await self._call_stopping(reason)
-        except Exception as second:
+        except Exception as second:  # noqa: BLE001 - the first failure is the one that counts
             log.exception("%s failed again in `stopping`: %s", self.path, error_text(second))
 
     def _blame_stream(self, text: str) -> bool:
@@ -260,7 +260,7 @@ class ActorCell(Node):
         return True
 
     def _let_go(self, why: str, reason: StopReason) -> None:
-        """Nobody may wait for an incarnation that is over: fail its asks, bury what it had in hand, tell who watches."""
+        """Nobody may wait for an incarnation that is over: fail its asks, bury what it had in hand, tell watchers."""
         self.ready = False
         self._stuck_said = False
         current, self._current = self._current, None
@@ -309,7 +309,8 @@ class ActorCell(Node):
 
     def say_stuck(self) -> None:
         """Report, once a message, that it is in hand for too long."""
-        assert self._current is not None
+        if self._current is None:
+            return
         self._stuck_said = True
         seconds = trio.current_time() - self._current_since
         message = describe(self._current.message)

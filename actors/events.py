@@ -37,7 +37,7 @@ class ActorStopped(SystemEvent):
 
 @attrs.frozen(kw_only=True)
 class ActorCrashed(SystemEvent):
-    """The actor, one of its background tasks or a child supervisor failed; `message` is what it handled, if anything."""
+    """The actor or one of its background tasks failed; `message` is what it handled, if anything."""
 
     error: str
     message: str | None

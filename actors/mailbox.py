@@ -53,7 +53,7 @@ class Delivery(enum.Enum):
 
 @attrs.frozen
 class MailboxSpec:
-    """A mailbox's bound and what happens there; `key` (which must not raise) belongs to COALESCE, None is never merged."""
+    """A mailbox's bound and what happens there; `key` belongs to COALESCE, must not raise, and None is never merged."""
 
     capacity: int
     overflow: Overflow
@@ -123,7 +123,7 @@ class Mailbox:
         """Take `envelope` in, or do what the overflow says; FULL when its sender would have to wait."""
         if self._closed:
             return Delivery.DEAD
-        if self.spec.key is not None and envelope.reply is None and self._coalesce(envelope):
+        if self.spec.key is not None and envelope.reply is None and self._coalesce(envelope, self.spec.key):
             return Delivery.COALESCED
         if self._load < self.spec.capacity:
             self._append(envelope)
@@ -238,9 +238,8 @@ class Mailbox:
         self.drops[reason] += 1
         self._dropped(reason, message)
 
-    def _coalesce(self, envelope: Envelope) -> bool:
-        assert self.spec.key is not None
-        envelope.key = self.spec.key(envelope.message)
+    def _coalesce(self, envelope: Envelope, key: Callable[[Any], Hashable]) -> bool:
+        envelope.key = key(envelope.message)
         if envelope.key is None or (older := self._keys.get(envelope.key)) is None:
             return False
         self.count("coalesced", older.message)

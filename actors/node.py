@@ -2,7 +2,7 @@
 
 import collections
 import enum
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -11,6 +11,9 @@ from actors.errors import error_text
 from actors.runtime import Runtime
 from actors.spec import Backoff, Intensity, Restart, StopReason
 from actors.statistics import NodeStatistics, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class How(enum.Enum):

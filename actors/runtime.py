@@ -58,7 +58,7 @@ class Runtime:
     def __init__(self, clock: Clock, settings: SystemSettings) -> None:
         self.clock = clock
         self.settings = settings
-        self.random = random.Random(settings.seed)
+        self.random = random.Random(settings.seed)  # noqa: S311 - it spreads restarts, it guards nothing
         self.waits = WaitGraph()
         self.mailboxes: dict[str, Mailbox] = {}
         self.stop_at = math.inf  # Trio time past which nothing is drained any more

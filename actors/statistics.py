@@ -85,7 +85,7 @@ class MailboxStatistics:
 
 @attrs.frozen(kw_only=True)
 class NodeStatistics:
-    """One place in the tree: an actor (`mailbox` is set) or a supervisor (`strategy` is set, `children` in start order)."""
+    """One place in the tree: an actor (`mailbox` is set) or a supervisor (`strategy` is; `children` in start order)."""
 
     path: str
     name: str

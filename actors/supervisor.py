@@ -21,7 +21,7 @@ import trio
 
 from actors.cell import ActorCell
 from actors.errors import NameTaken, RestartLimitReached, StartFailed, SupervisorStopped, UnknownActor, error_text
-from actors.events import ActorCrashed, GaveUp, RestartScheduled
+from actors.events import GaveUp, RestartScheduled
 from actors.node import Ending, How, Node
 from actors.runtime import Runtime, log
 from actors.spec import ActorSpec, Intensity, Restart, StopReason, Strategy, SupervisorSpec
@@ -231,23 +231,23 @@ class Supervisor(Node):
         return self.children[down.index(True) :] if True in down else []
 
     def _carry_out(self, nursery: trio.Nursery, command: Command) -> None:
-        operation = self._drop if command.spec is None else self._add
-
         async def run() -> None:
             try:
-                await operation(nursery, command)
+                if command.spec is None:
+                    await self._drop(command)
+                else:
+                    await self._add(nursery, command, command.spec)
             finally:
                 command.finish(SupervisorStopped(f"supervisor {self.path or '(root)'} is stopping"))
 
         self._operate(nursery, run)
 
-    async def _add(self, nursery: trio.Nursery, command: Command) -> None:
-        assert command.spec is not None
+    async def _add(self, nursery: trio.Nursery, command: Command, spec: ChildSpec) -> None:
         async with self._lock:
             if any(child.name == command.name for child in self.children):
                 command.finish(NameTaken(f"{self.path or '(root)'} has a child {command.name} already"))
                 return
-            child = self._append(command.spec)
+            child = self._append(spec)
             child.dynamic = child.trial = True
             if await self._launch(nursery, child):
                 child.trial = False
@@ -256,7 +256,7 @@ class Supervisor(Node):
             self._forget(child)
             command.finish(StartFailed(path=child.path, reason=child.last_error or "it ended by itself"))
 
-    async def _drop(self, nursery: trio.Nursery, command: Command) -> None:
+    async def _drop(self, command: Command) -> None:
         async with self._lock:
             child = next((child for child in self.children if child.name == command.name), None)
             if child is None:
@@ -270,8 +270,7 @@ class Supervisor(Node):
             command.finish()
 
     async def _stop_children(self) -> None:
-        assert self._stop is not None
-        reason, drain = self._stop
+        reason, drain = self._stop or (StopReason.SHUTDOWN, True)
         for scope in self._operations:
             scope.cancel()
         async with self._lock:

@@ -8,7 +8,7 @@ import trio
 
 from actors.cell import ActorCell
 from actors.clock import Clock, SystemClock
-from actors.errors import ActorError, SupervisorStopped, UnknownActor
+from actors.errors import ActorError, UnknownActor
 from actors.events import DeadLetter, Subscription, SystemEvent, TraceEntry
 from actors.node import Ending, Node
 from actors.ref import ActorRef
