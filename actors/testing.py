@@ -2,7 +2,7 @@
 
 import contextlib
 import textwrap
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -10,6 +10,7 @@ import trio
 
 from actors.actor import Actor, Context
 from actors.clock import ManualClock
+from actors.errors import unwrap
 from actors.mailbox import MailboxSpec, Overflow
 from actors.message import Request, describe
 from actors.ref import ActorRef
@@ -80,7 +81,7 @@ def probe(answers: Mapping[type[Request[Any]], Any] | None = None) -> Probe:
 class _Faulty(Actor[M]):
     """An actor with something done before each of its messages."""
 
-    def __init__(self, inner: Actor[M], before: Callable[[M], Any]) -> None:
+    def __init__(self, inner: Actor[M], before: Callable[[M], Awaitable[None]]) -> None:
         self._inner = inner
         self._before = before
 
@@ -88,8 +89,7 @@ class _Faulty(Actor[M]):
         await self._inner.started(ctx)
 
     async def receive(self, ctx: Context[M], message: M) -> None:
-        if (wait := self._before(message)) is not None:
-            await wait
+        await self._before(message)
         await self._inner.receive(ctx, message)
 
     async def stopping(self, ctx: Context[M], reason: StopReason) -> None:
@@ -104,7 +104,7 @@ def crash_on_nth(factory: Callable[[], Actor[M]], *numbers: int) -> Callable[[],
     """A factory whose actors crash on the `numbers`-th messages (from 1, counted across restarts)."""
     seen = 0
 
-    def before(message: M) -> None:
+    async def before(message: M) -> None:
         nonlocal seen
         seen += 1
         if seen in numbers:
@@ -115,9 +115,12 @@ def crash_on_nth(factory: Callable[[], Actor[M]], *numbers: int) -> Callable[[],
 
 def stall(factory: Callable[[], Actor[M]], seconds: float, *kinds: type) -> Callable[[], Actor[M]]:
     """A factory whose actors take `seconds` longer over each message (of `kinds`, if any are given)."""
-    return lambda: _Faulty(
-        factory(), lambda message: trio.sleep(seconds) if not kinds or type(message) in kinds else None
-    )
+
+    async def before(message: M) -> None:
+        if not kinds or type(message) in kinds:
+            await trio.sleep(seconds)
+
+    return lambda: _Faulty(factory(), before)
 
 
 def render_tree(node: NodeStatistics) -> str:
@@ -155,9 +158,9 @@ async def run_system(tree: SupervisorSpec, *, system: ActorSystem | None = None)
             await nursery.start(system.run, tree)
             yield system
             system.request_stop("the test is over")
-    except* Exception as group:
+    except ExceptionGroup as group:
         if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
+            raise unwrap(group) from None
         raise
 
 

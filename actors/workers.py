@@ -32,7 +32,7 @@ class WorkerPool:
         self._limiter = trio.CapacityLimiter(capacity)
 
     async def run(self, fn: Callable[..., T], *args: object) -> T:
-        """`fn(*args)`, off the event loop. Work that has begun is waited for, even when cancelled: it may be writing."""
+        """`fn(*args)`, off the event loop. What has begun is waited for, even when cancelled: it may be writing."""
         if self.inline:
             await trio.lowlevel.checkpoint()
             return fn(*args)
