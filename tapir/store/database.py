@@ -55,6 +55,7 @@ class Database:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._failed = False
         self.path = path
 
     @classmethod
@@ -100,11 +101,10 @@ class Database:
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         self._connection.execute(begin)
+        self._failed = False
         try:
             yield
-            if not self._connection.in_transaction:
-                # SQLite gave it up on a failure that the caller caught; a commit would say that all is well.
-                raise StoreFull(path=self.path, reason="a failed step has undone the whole transaction")
+            self._check_whole()
             self._connection.execute("COMMIT")
         except BaseException:
             # SQLite may have rolled back by itself (disk full), and a connection that is beyond that says so
@@ -113,9 +113,26 @@ class Database:
                 self._connection.execute("ROLLBACK")
             raise
 
+    def _execute(self, statement: str, parameters: tuple[object, ...]) -> sqlite3.Cursor:
+        self._check_whole()
+        try:
+            return self._connection.execute(statement, parameters)
+        except sqlite3.Error:
+            self._failed = True
+            raise
+
+    def _check_whole(self) -> None:
+        """Raise StoreFull when a step of this transaction failed and the caller went on all the same.
+
+        On a full disk SQLite may have undone that step only, or have left the transaction, so that every further step
+        would be committed by itself.
+        """
+        if self._failed:
+            raise StoreFull(path=self.path, reason="an earlier step of the transaction failed")
+
     def get(self, kind: BlobKind, key: str) -> bytes:
         """The content of item `key`. Raises BlobError when it is missing."""
-        row = self._connection.execute("SELECT sealed FROM item WHERE key = ?", (key,)).fetchone()
+        row = self._execute("SELECT sealed FROM item WHERE key = ?", (key,)).fetchone()
         if row is None:
             raise BlobError(f"the item {key} is missing")
         return unseal(kind, key.encode(), _octets(row[0]))
@@ -124,23 +141,23 @@ class Database:
         """Item `key` holds `content` from now on; returns how many octets that takes."""
         sealed = seal(kind, key.encode(), content)
         # Deleted first, so that what the old one took is used again and the file does not double.
-        self._connection.execute("DELETE FROM item WHERE key = ?", (key,))
-        self._connection.execute("INSERT INTO item (key, sealed) VALUES (?, ?)", (key, sealed))
+        self._execute("DELETE FROM item WHERE key = ?", (key,))
+        self._execute("INSERT INTO item (key, sealed) VALUES (?, ?)", (key, sealed))
         return len(sealed)
 
     def drop(self, key: str) -> None:
         """Forget item `key`, if there is one."""
-        self._connection.execute("DELETE FROM item WHERE key = ?", (key,))
+        self._execute("DELETE FROM item WHERE key = ?", (key,))
 
     def append(self, kind: BlobKind, series: int, number: int, content: bytes) -> int:
         """Entry `number` of the log `series` is `content`; returns how many octets that takes."""
         sealed = seal(kind, _log_key(series, number), content)
-        self._connection.execute("INSERT INTO log (series, number, sealed) VALUES (?, ?, ?)", (series, number, sealed))
+        self._execute("INSERT INTO log (series, number, sealed) VALUES (?, ?, ?)", (series, number, sealed))
         return len(sealed)
 
     def entries(self, kind: BlobKind, series: int, *, first: int, last: int) -> list[bytes]:
         """Entries `first` to `last` of a log, in order. Raises BlobError when one of them is missing."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT number, sealed FROM log WHERE series = ? AND number BETWEEN ? AND ? ORDER BY number",
             (series, first, last),
         ).fetchall()
@@ -150,11 +167,11 @@ class Database:
 
     def trim(self, series: int, *, below: int) -> None:
         """Forget all entries of a log that come before number `below`."""
-        self._connection.execute("DELETE FROM log WHERE series = ? AND number < ?", (series, below))
+        self._execute("DELETE FROM log WHERE series = ? AND number < ?", (series, below))
 
     def drop_log(self, series: int) -> None:
         """Forget a log."""
-        self._connection.execute("DELETE FROM log WHERE series = ?", (series,))
+        self._execute("DELETE FROM log WHERE series = ?", (series,))
 
 
 def _log_key(series: int, number: int) -> bytes:
@@ -180,7 +197,8 @@ def translated(path: Path) -> Iterator[None]:
         if _is_corrupt(exc):
             raise StoreCorrupt(path=path, reason=str(exc)) from exc
         raise StoreFull(path=path, reason=str(exc)) from exc
-    except BlobError as exc:
+    except (BlobError, UnicodeDecodeError) as exc:
+        # Python fails to decode SQLite's message when that quotes a damaged table definition.
         raise StoreCorrupt(path=path, reason=str(exc)) from exc
     except OSError as exc:
         raise StoreFull(path=path, reason=exc.strerror or str(exc)) from exc

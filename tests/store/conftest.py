@@ -1,39 +1,36 @@
 """Names and records to store, and an oracle that needs no database."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Iterator
 
 import pytest
 
 from tapir.model.actions import Action
-from tapir.model.blocks import NameBlock, RecordBlock, RecordDelta, VersionDelta
+from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
 from tapir.model.names import Name, parse_name
 
 Records = dict[Name, Action]
 
 
 class Oracle:
-    """A zone as a plain dict per serial; edit n is the same in every process that asks for it."""
+    """A zone as a plain dict; edit n is the same in every process that asks for it."""
+
+    def versions(self) -> Iterator[tuple[VersionDelta, Records]]:
+        """Every step from serial 1, where the zone is empty, with what it leads to."""
+        records: Records = {}
+        for serial in itertools.count(1):
+            removed, added = self._edit(serial, records)
+            records = {name: action for name, action in records.items() if name not in removed} | added
+            delta = RecordDelta(removed=RecordBlock.of(removed.items()), added=RecordBlock.of(added.items()))
+            yield VersionDelta(from_serial=serial, to_serial=serial + 1, at=serial * 1_000_000, delta=delta), records
 
     def records(self, serial: int) -> Records:
-        """What the zone holds at `serial`, when it began at serial 1 with nothing in it."""
-        records: Records = {}
-        for step in range(1, serial):
-            removed, added = self._edit(step, records)
-            for name in removed:
-                del records[name]
-            records.update(added)
-        return records
+        """What the zone holds at `serial`."""
+        return next(itertools.islice(self.versions(), serial - 2, None))[1] if serial > 1 else {}
 
     def delta(self, serial: int) -> VersionDelta:
         """The step from `serial` to the next."""
-        before = self.records(serial)
-        removed, added = self._edit(serial, before)
-        return VersionDelta(
-            from_serial=serial,
-            to_serial=serial + 1,
-            at=serial * 1_000_000,
-            delta=RecordDelta(removed=RecordBlock.of(removed.items()), added=RecordBlock.of(added.items())),
-        )
+        return next(itertools.islice(self.versions(), serial - 1, None))[0]
 
     def _edit(self, step: int, records: Records) -> tuple[Records, Records]:
         """Some names come, every third step some go, every fifth some change their action."""
@@ -53,9 +50,3 @@ class Oracle:
 def oracle() -> Oracle:
     """The zone that every test of the zone store edits."""
     return Oracle()
-
-
-@pytest.fixture
-def names() -> Callable[..., NameBlock]:
-    """`names("a.example", ...)` is a block of them."""
-    return lambda *texts: NameBlock.of(parse_name(text) for text in texts)

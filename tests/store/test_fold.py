@@ -1,6 +1,6 @@
 """Folding changes into a block says what applying them one by one to a dict says."""
 
-from collections.abc import Iterator
+import itertools
 
 import pytest
 from hypothesis import given
@@ -44,7 +44,7 @@ def test_records_fold_like_a_dict(versions: list[dict[Name, Action]]) -> None:
             removed=RecordBlock.of((name, action) for name, action in old.items() if new.get(name) != action),
             added=RecordBlock.of((name, action) for name, action in new.items() if old.get(name) != action),
         )
-        for old, new in zip(versions, versions[1:], strict=False)
+        for old, new in itertools.pairwise(versions)
     ]
     folded = fold_records(RecordBlock.of(versions[0].items()), deltas)
     assert dict(folded) == versions[-1]
@@ -93,7 +93,7 @@ def test_more_names_than_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names_that_collide_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    multipliers: Iterator[int] = iter((1, 0x9E3779B97F4A7C15))  # with 1, anagrams have the same hash
+    multipliers = iter((1, 0x9E3779B97F4A7C15))  # with 1, anagrams have the same hash
     monkeypatch.setattr(fold, "_draw_multiplier", lambda: next(multipliers))
     folded = fold_list(ListBlock.of([(parse_name("ab"), 1), (parse_name("ba"), 2)]), [])
     assert dict(folded) == {parse_name("ab"): 1, parse_name("ba"): 2}

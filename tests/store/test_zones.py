@@ -223,5 +223,5 @@ def test_an_interrupted_creation_leaves_nothing_behind(path: Path) -> None:
 
 
 def test_a_folder_that_is_missing_is_no_corruption(tmp_path: Path) -> None:
-    with pytest.raises(StoreFull, match="unable to open|No such"):
+    with pytest.raises(StoreFull, match=r"unable to open|No such"):
         ZoneStore.open(tmp_path / "missing" / "zone.db")
