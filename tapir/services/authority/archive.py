@@ -1,0 +1,163 @@
+"""The stored versions of the zone and the serialcache beside them. Blocking: for a worker, one call at a time.
+
+Memory is the truth once the zone has been read: a store that turns out corrupt is moved aside and begun anew from
+the version at hand, one that takes nothing keeps what it has until it takes something again.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from tapir.services.authority.steps import ENCODING, Step
+from tapir.store.errors import StoreCorrupt, StoreError, StoreFull, StoreOutOfStep
+from tapir.store.quarantine import quarantine
+from tapir.store.serialcache import read_serialcache, write_serialcache
+from tapir.store.zones import StoredZone, ZoneStore
+
+_PRUNE_AT_LEAST: Final = 64
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Opened:
+    """What is known of the zone from the disk.
+
+    `lost` says that there was a store, and that it could not be read; `trouble` is for the log.
+    """
+
+    stored: StoredZone | None
+    held: bool
+    cached: int | None
+    lost: bool
+    trouble: tuple[str, ...]
+
+
+class ZoneArchive:
+    """Where the versions of one zone survive a crash.
+
+    Methods raise StoreFull when nothing can be written: nothing was, and the same call may succeed later.
+    """
+
+    def __init__(
+        self, path: Path, serial_cache: Path | None, *, open_store: Callable[[Path], ZoneStore] = ZoneStore.open
+    ) -> None:
+        self._path = path
+        self._cache = serial_cache
+        self._open_store = open_store
+        self._store: ZoneStore | None = None
+        self._held = False
+        self._stored_steps = 0
+
+    def open(self, now: int) -> Opened:
+        """Read what is stored; what cannot be trusted is moved aside, and a new store begun."""
+        trouble: list[str] = []
+        try:
+            stored = self._read()
+        except StoreCorrupt as exc:
+            trouble.append(self._move_aside(exc, now))
+            stored = self._read()
+        cached = read_serialcache(self._cache) if self._cache is not None else None
+        if cached is not None and cached.serial is None:
+            trouble.append(f"{self._cache} says no serial: {cached.reason}")
+        self._stored_steps = len(stored.deltas) if stored is not None else 0
+        return Opened(
+            stored=stored,
+            held=self._held,
+            cached=cached.serial if cached is not None else None,
+            # A store that was moved aside shows, also when its successor could not be begun before the next start.
+            lost=stored is None and any(self._path.parent.glob(f"{self._path.name}.corrupt-*")),
+            trouble=tuple(trouble),
+        )
+
+    def commit(self, step: Step, now: int) -> tuple[str, ...]:
+        """`step` survives whatever happens from now on; what went wrong beside that is returned, for the log."""
+        trouble: list[str] = []
+        try:
+            self._commit(step, now)
+        except StoreOutOfStep as exc:
+            trouble.append(f"the store was out of step and is written anew: {exc}")
+            self._rewrite(step, now)
+        except StoreCorrupt as exc:
+            trouble.append(self._move_aside(exc, now))
+            self._rewrite(step, now)
+        # After the store, before anybody sees the serial: whichever of the two is read later, none is behind.
+        with _told(trouble):
+            if self._cache is not None:
+                write_serialcache(self._cache, step.view.serial)
+        with _told(trouble):
+            self._prune(step)
+        return tuple(trouble)
+
+    def set_held(self, held: bool) -> None:
+        """Remember over a restart whether the operator holds the zone."""
+        self._held = held
+        if self._store is None:
+            raise StoreFull(path=self._path, reason="the store is not open")
+        self._store.set_held(held)
+
+    def close(self) -> None:
+        """Give the files back."""
+        store, self._store = self._store, None
+        if store is not None:
+            # A store that fails to close has nothing left to lose: each commit was durable by itself.
+            with contextlib.suppress(StoreError):
+                store.close()
+
+    def _read(self) -> StoredZone | None:
+        self.close()
+        self._store = self._open_store(self._path)
+        try:
+            self._held = self._store.held()
+            return self._store.load()
+        except StoreError:
+            self.close()
+            raise
+
+    def _commit(self, step: Step, now: int) -> None:
+        if self._store is None or step.delta is None:
+            self._rewrite(step, now)
+        else:
+            self._store.commit(step.delta)
+            self._stored_steps += 1
+
+    def _rewrite(self, step: Step, now: int) -> None:
+        """Write the whole zone as it is after `step`, into a new store if there is none."""
+        fresh = self._store is None
+        if self._store is None:
+            self._store = self._open_store(self._path)
+        view = step.view
+        self._store.reset(
+            view.serial,
+            view.version.records(),
+            now,
+            deltas=view.journal.steps,
+            extra={ENCODING: view.version.encoding.digest},
+        )
+        self._stored_steps = len(view.journal)
+        if fresh:
+            self._store.set_held(self._held)
+
+    def _move_aside(self, exc: StoreCorrupt, now: int) -> str:
+        self.close()
+        aside = quarantine(self._path, now)
+        return f"the store could not be trusted ({exc.reason}); it is kept as {aside}, and a new one begun"
+
+    def _prune(self, step: Step) -> None:
+        """Let the store forget what the journal has forgotten; not at each commit, since it reads the whole journal."""
+        kept = len(step.view.journal)
+        if self._store is None or self._stored_steps - kept < max(_PRUNE_AT_LEAST, kept // 8):
+            return
+        oldest = step.view.journal.from_serial
+        self._store.prune(step.view.serial if oldest is None else oldest)
+        self._stored_steps = kept
+
+
+@contextlib.contextmanager
+def _told(trouble: list[str]) -> Iterator[None]:
+    """What fails within is told, and does not undo the commit, which has succeeded."""
+    try:
+        yield
+    except StoreError as exc:
+        trouble.append(str(exc))

@@ -1,0 +1,102 @@
+"""What is known of each secondary, from what it asked and how it answered NOTIFY; pure, `now` is an argument.
+
+A secondary that is configured (a downstream) has an address and a port, but asks from a port of the moment: what it
+asks is known by its address alone. Two downstreams on one address share what was asked from there.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from tapir.model.messages.zone import SecondaryStatus
+from tapir.services.authority.messages import SecondarySeen
+from tapir.zone.serial import is_newer
+
+_REMEMBERED: Final = 256
+
+Downstream = tuple[str, int]
+
+
+@attrs.frozen(kw_only=True)
+class NotifyOutcome:
+    """How the last NOTIFY to a downstream stands; `state` is in the words of `SecondaryStatus.notify_state`."""
+
+    serial: int
+    state: str
+    at: int
+
+
+@attrs.frozen(kw_only=True)
+class _Asked:
+    query: str
+    at: int
+    serial: int | None
+    ahead: bool
+
+
+class Secondaries:
+    """What each secondary asked for last; addresses that are not configured are forgotten, oldest first."""
+
+    def __init__(self) -> None:
+        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+
+    def note(self, seen: SecondarySeen, *, current: int | None) -> bool:
+        """Remember what was asked; True when this tells for the first time that the secondary is ahead of us.
+
+        `current` is the serial that we publish. A query without a serial (SOA) says nothing new of it.
+        """
+        before = self._asked.pop(seen.address, None)
+        if seen.serial is None:
+            serial = before.serial if before else None
+            ahead = before.ahead if before else False
+        else:
+            serial = seen.serial
+            ahead = current is not None and is_newer(seen.serial, than=current)
+        self._asked[seen.address] = _Asked(query=seen.query, at=seen.at, serial=serial, ahead=ahead)
+        if len(self._asked) > _REMEMBERED:
+            self._asked.popitem(last=False)
+        return ahead and not (before and before.ahead)
+
+    def published(self, serial: int) -> None:
+        """We now publish `serial`: whoever is ahead of it, is; the others are no longer."""
+        for address, asked in self._asked.items():
+            if asked.serial is not None:
+                # Only towards "no longer": a step back of ours is found out, and logged, when the secondary asks.
+                ahead = asked.ahead and is_newer(asked.serial, than=serial)
+                self._asked[address] = attrs.evolve(asked, ahead=ahead)
+
+    def statuses(
+        self, downstreams: Iterable[Downstream], outcomes: dict[Downstream, NotifyOutcome]
+    ) -> tuple[SecondaryStatus, ...]:
+        """One status a downstream, in the order configured; then the others that asked, latest first."""
+        configured = list(downstreams)
+        hosts = {host for host, _ in configured}
+        return (
+            *(
+                self._status(format_downstream(downstream), downstream[0], outcomes.get(downstream), configured=True)
+                for downstream in configured
+            ),
+            *(self._status(host, host, None, configured=False) for host in reversed(self._asked) if host not in hosts),
+        )
+
+    def _status(self, address: str, host: str, outcome: NotifyOutcome | None, *, configured: bool) -> SecondaryStatus:
+        asked = self._asked.get(host)
+        return SecondaryStatus(
+            address=address,
+            configured=configured,
+            last_serial=asked.serial if asked else None,
+            last_query=asked.query if asked else "",
+            last_query_at=asked.at if asked else None,
+            ahead=asked.ahead if asked else False,
+            notify_serial=outcome.serial if outcome else None,
+            notify_state=outcome.state if outcome else "",
+            notify_at=outcome.at if outcome else None,
+        )
+
+
+def format_downstream(downstream: Downstream) -> str:
+    """`downstream` as configuration, logs and status show it."""
+    host, port = downstream
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,169 @@
+"""The keeper's decisions, pure: may this be published now, under which serial, and as which step.
+
+           differs, and not held          commit succeeds
+serving ───────────────────────▶ (commit) ───────────────▶ serving, serial n+1
+   │  ▲                              │
+   │  │ hold ends / accepted /       └─ store fails ─▶ unsaved: the old version is served, tried again
+   ▼  │ small enough again
+held, braked: the draft goes on growing
+"""
+
+import enum
+
+import attrs
+
+from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
+from tapir.services.authority.draft import ChangeSize, Draft, retitle
+from tapir.store.zones import StoredZone
+from tapir.zone.encoding import encoding_of
+from tapir.zone.journal import Journal
+from tapir.zone.serial import is_newer, next_serial
+from tapir.zone.settings import ZoneSettings
+from tapir.zone.version import ZoneVersion
+from tapir.zone.view import ZoneView
+
+ENCODING = "encoding"
+"""the key under which the store keeps the digest of the settings that a secondary sees"""
+
+
+class Verdict(enum.Enum):
+    """What becomes of the draft."""
+
+    KEEP = "keep"
+    """it is what is published"""
+    PUBLISH = "publish"
+    HOLD = "held"
+    BRAKE = "braked"
+
+
+@attrs.frozen(kw_only=True)
+class Brake:
+    """A version that changes more than `change` of the records, and at least `minimum` of them, is held back."""
+
+    change: float
+    minimum: int
+
+    def holds(self, *, records: int, size: ChangeSize) -> bool:
+        """Whether a change of this `size` to a zone of `records` is too much at once."""
+        return size.names >= self.minimum and size.names > self.change * records
+
+
+def judge(draft: Draft, *, published: int | None, brake: Brake, held: bool, accepted: bool) -> Verdict:
+    """What becomes of `draft`, where the published version has so many records (None: there is none yet).
+
+    A first version is not braked: there is nothing to hold it against.
+    """
+    if not draft.differs:
+        return Verdict.KEEP
+    if held:
+        return Verdict.HOLD
+    if published is not None and not accepted and brake.holds(records=published, size=draft.size):
+        return Verdict.BRAKE
+    return Verdict.PUBLISH
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Step:
+    """A version to be committed, and then published as `view`.
+
+    `delta` is None where no difference leads there, so that the store must be written anew.
+    """
+
+    view: ZoneView
+    delta: VersionDelta | None
+    removed: int
+    added: int
+
+
+def next_step(draft: Draft, view: ZoneView | None, *, floor: int | None, now: int) -> Step:
+    """The step to what is desired. `floor` is a serial that the next one must come after, when it is known.
+
+    Raises ZoneError when `draft` holds what the zone cannot say.
+    """
+    size = draft.size
+    if view is None:
+        version = draft.titled(next_serial(floor or 0))
+        return Step(view=ZoneView(version=version), delta=None, removed=0, added=size.added)
+    serial = next_serial(view.serial)
+    delta = VersionDelta(from_serial=view.serial, to_serial=serial, at=now, delta=draft.delta())
+    journal = view.journal.append(delta).prune(view.settings, now=now)
+    return Step(
+        view=ZoneView(version=draft.titled(serial), journal=journal),
+        delta=delta,
+        removed=size.removed,
+        added=size.added,
+    )
+
+
+def serial_step(view: ZoneView, serial: int, *, now: int) -> Step:
+    """The published content under `serial`: what the operator asked for, also when it is a step back.
+
+    Forward, it is an empty difference, so that secondaries which are behind still get theirs. Back (or where RFC
+    1982 knows no order) the journal begins anew, since a serial in it could come again and mean another content;
+    secondaries then keep their higher serial until they are made to transfer again.
+    """
+    version = retitle(view.version, serial)
+    if not is_newer(serial, than=view.serial):
+        return Step(view=ZoneView(version=version), delta=None, removed=0, added=0)
+    delta = VersionDelta(from_serial=view.serial, to_serial=serial, at=now, delta=RecordDelta())
+    journal = view.journal.append(delta).prune(view.settings, now=now)
+    return Step(view=ZoneView(version=version, journal=journal), delta=delta, removed=0, added=0)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Restored:
+    """A stored zone as it is to be served.
+
+    `restate` is why it needs a new serial before anything else is published, or empty; `floor` is the serial to come
+    after. `servable` says whether the stored serial may be shown until then.
+    """
+
+    view: ZoneView
+    restate: str
+    servable: bool
+    floor: int
+    lost: int
+    """records that the present settings cannot say"""
+
+
+def restore(stored: StoredZone, settings: ZoneSettings, *, cached: int | None, now: int) -> Restored:
+    """`stored` under the present `settings`, with the serial that serialcache says.
+
+    Other settings than it was stored under (a changed SOA, NS or redirect target) cannot be said by a difference, and
+    a serialcache that is ahead means that secondaries have seen later serials, from the old daemon or before the
+    state was put back from a copy: in both cases the content gets a new serial, and the journal begins anew.
+    """
+    changed = stored.extra.get(ENCODING, "") != encoding_of(settings).digest
+    ahead = cached is not None and is_newer(cached, than=stored.serial)
+    records, lost = _sayable(stored.records, settings) if changed else (stored.records, 0)
+    version = ZoneVersion.build(settings, stored.serial, records)
+    if changed or ahead:
+        reason = "its serial is behind the one in serialcache" if ahead else "its apex or its redirect target changed"
+        floor = cached if ahead and cached is not None else stored.serial
+        return Restored(view=ZoneView(version=version), restate=reason, servable=not ahead, floor=floor, lost=lost)
+    journal = Journal.of(stored.deltas).prune(settings, now=now)
+    return Restored(
+        view=ZoneView(version=version, journal=journal), restate="", servable=True, floor=stored.serial, lost=0
+    )
+
+
+def restate_step(restored: Restored, serial: int | None = None) -> Step:
+    """The restored content under a new serial, or the one that the operator wants, with no journal."""
+    version = retitle(restored.view.version, next_serial(restored.floor) if serial is None else serial)
+    return Step(view=ZoneView(version=version), delta=None, removed=0, added=0)
+
+
+def _sayable(records: RecordBlock, settings: ZoneSettings) -> tuple[RecordBlock, int]:
+    encoding = encoding_of(settings)
+    if all(encoding.tails[action] for action in set(records.actions)):
+        return records, 0
+    kept = [(name, action) for name, action in records if encoding.tails[action]]
+    return RecordBlock.of(kept), len(records) - len(kept)
+
+
+def recover_serial(*, cached: int | None, now: int) -> int:
+    """The serial to come after when the store is lost: serialcache's, else the time in seconds.
+
+    The time because no serial that was ever counted up from 1 is ahead of it, so that none goes back.
+    """
+    return cached if cached is not None else (now // 1_000_000) % (1 << 32)
