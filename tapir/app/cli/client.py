@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +43,7 @@ class ConsoleClient:
                     return _result_of(answer)
         raise ConsoleUnreachableError(f"no answer within {_ANSWER_TIMEOUT:.0f} s")
 
-    async def stream(self, op: str, **arguments: object) -> AsyncIterator[Any]:
+    async def stream(self, op: str, **arguments: object) -> AsyncGenerator[Any, None]:
         """The items that `op` subscribes to, as `{"data": …, "lost": …}`, until the process goes away."""
         request_id = await self._send(op, arguments)
         while True:
@@ -95,7 +95,7 @@ async def open_console(state_dir: Path) -> AsyncIterator[ConsoleClient]:
     except OSError as exc:
         raise ConsoleUnreachableError(f"no tapir answers at {path}: {exc.strerror}") from None
     try:
-        async with trio.open_nursery() as nursery:
+        async with stream, trio.open_nursery() as nursery:
             connection = None
             with trio.move_on_after(_CONNECT_TIMEOUT):
                 connection = await wrap_client_stream(nursery, stream, "localhost", PATH, max_message_size=_MAX_MESSAGE)

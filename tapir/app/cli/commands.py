@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -111,23 +112,25 @@ def trace(state_dir: Path, actor: str, *, count: int, as_json: bool) -> int:
 
     async def follow(client: ConsoleClient) -> int:
         seen = 0
-        async for item in client.stream("trace", actor=actor):
-            entry = item["data"]
-            if as_json:
-                print(json.dumps(entry, ensure_ascii=False), flush=True)
-            else:
-                lost = f"  ({item['lost']} lost)" if item["lost"] else ""
-                took = "" if entry["seconds"] is None else f"  {entry['seconds'] * 1000:.1f} ms"
-                print(
-                    f"{render.clock_time(entry['at'])} {entry['kind']:8} {entry['message']}{took}{lost}",
-                    flush=True,
-                )
-            seen += 1
-            if seen == count:
-                break
+        async with aclosing(client.stream("trace", actor=actor)) as stream:
+            async for item in stream:
+                _print_entry(item, as_json=as_json)
+                seen += 1
+                if seen == count:
+                    break
         return DONE
 
     return _with_console(state_dir, follow)
+
+
+def _print_entry(item: Any, *, as_json: bool) -> None:
+    entry = item["data"]
+    if as_json:
+        print(json.dumps(entry, ensure_ascii=False), flush=True)
+        return
+    lost = f"  ({item['lost']} lost)" if item["lost"] else ""
+    took = f"  {entry['seconds'] * 1000:.1f} ms" if entry["kind"] != "received" else ""
+    print(f"{render.clock_time(entry['at'])} {entry['kind']:8} {entry['message']}{took}{lost}", flush=True)
 
 
 def explain(state_dir: Path, name: str, *, as_json: bool) -> int:

@@ -80,6 +80,7 @@ class Health(Actor[HealthMessage]):
         self._report = report
         self._status: HealthStatus | None = None
         self._announced = False
+        self._was_ready = False
 
     async def started(self, ctx: Context[HealthMessage]) -> None:
         """Look soon, when the rest of the tree has had its turn to start."""
@@ -122,8 +123,9 @@ class Health(Actor[HealthMessage]):
         before = self._status
         if not status.ready and (before is None or before.reasons != status.reasons):
             ctx.log.warning("not ready: %s", "; ".join(status.reasons))
-        elif status.ready and before is not None and not before.ready:
+        elif status.ready and self._was_ready and before is not None and not before.ready:
             ctx.log.info("ready again: nothing is missing")
+        self._was_ready = self._was_ready or status.ready
 
     async def _ask(self, ref: ActorRef[Any], request: Request[R]) -> R | None:
         try:

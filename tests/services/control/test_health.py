@@ -1,0 +1,144 @@
+import logging
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from actors import Actor, ActorSpec, ActorSystem, Context, MailboxSpec, Overflow, Strategy, SupervisorSpec
+from tapir.model.actions import ListKind
+from tapir.model.messages.control import GetHealth, HealthStatus, VersionPublished
+from tapir.model.messages.lists import GetSources, SourcesStatus, SourceStatus
+from tapir.model.messages.zone import GetServer, GetZone, ServerStatus, ZoneStatus
+from tapir.services.control.health import Health, HealthSettings, judge
+
+ZONE = ZoneStatus(
+    zone="dnstapir.",
+    serial=7,
+    records=2,
+    published_at=1,
+    journal_from=1,
+    journal_deltas=1,
+    journal_octets=10,
+    state="serving",
+    held_change=None,
+    store_error="",
+)
+SOURCE = SourceStatus(
+    id="deny",
+    name="deny",
+    kind=ListKind.DENY,
+    origin="file",
+    active=True,
+    required=True,
+    state="fresh",
+    names=2,
+    pending_names=None,
+    loaded_at=1,
+    checked_at=1,
+    refusals=(),
+    error="",
+)
+SOURCES = SourcesStatus(sources=(SOURCE,), publishing=True, waiting_for=())
+BOX = MailboxSpec(capacity=8, overflow=Overflow.COALESCE, key=lambda message: type(message))
+
+
+def test_all_is_well():
+    assert judge(ZONE, SOURCES) == HealthStatus(ready=True, reasons=(), warnings=())
+
+
+@pytest.mark.parametrize(
+    ("zone", "sources", "reason"),
+    [
+        (None, SOURCES, "the zone keeper does not answer"),
+        (ZONE, None, "the list keeper does not answer"),
+        (attrs.evolve(ZONE, serial=None), SOURCES, "no first version yet"),
+        (ZONE, attrs.evolve(SOURCES, publishing=False, waiting_for=("allow", "b")), "allow, b"),
+    ],
+)
+def test_what_keeps_it_from_being_ready_is_named(zone: ZoneStatus | None, sources: SourcesStatus | None, reason: str):
+    health = judge(zone, sources)
+    assert not health.ready
+    assert reason in " ".join(health.reasons)
+
+
+@pytest.mark.parametrize(
+    ("zone", "source", "warning"),
+    [
+        (
+            attrs.evolve(ZONE, state="braked", held_change=(9, 1)),
+            SOURCE,
+            "-9 +1 records is held back: tapir accept zone",
+        ),
+        (attrs.evolve(ZONE, state="held"), SOURCE, "tapir zone resume"),
+        (attrs.evolve(ZONE, store_error="disk full"), SOURCE, "cannot be saved: disk full"),
+        (ZONE, attrs.evolve(SOURCE, state="held"), "tapir accept deny"),
+        (ZONE, attrs.evolve(SOURCE, state="stale", error="no such file"), "source deny: no such file"),
+    ],
+)
+def test_what_wants_a_hand_is_a_warning_and_still_ready(zone: ZoneStatus, source: SourceStatus, warning: str):
+    health = judge(zone, attrs.evolve(SOURCES, sources=(source,)))
+    assert health.ready
+    assert warning in " ".join(health.warnings)
+
+
+class World(Actor[Any]):
+    """The zone keeper, the server and the list keeper in one; mute until it is told what to say."""
+
+    zone: ZoneStatus = attrs.evolve(ZONE, serial=None)
+
+    async def receive(self, ctx: Context[Any], message: Any) -> None:
+        match message:
+            case GetZone():
+                ctx.reply(self.zone)
+            case GetSources():
+                ctx.reply(SOURCES)
+            case GetServer():
+                ctx.reply(ServerStatus(listening=("127.0.0.1:53",), counters=(), refusals=(), connections=0))
+
+
+async def test_it_says_once_that_the_service_is_ready(autojump_clock: Any, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    reports: list[HealthStatus] = []
+
+    async def report(status: HealthStatus) -> None:
+        reports.append(status)
+
+    world = World()
+    system = ActorSystem()
+    other = system.ref("world")
+    health = system.ref("health")
+    tree = SupervisorSpec(
+        name="test",
+        strategy=Strategy.ONE_FOR_ONE,
+        children=(
+            ActorSpec(name="world", factory=lambda: world, mailbox=BOX),
+            ActorSpec(
+                name="health",
+                factory=lambda: Health(
+                    settings=HealthSettings(interval=5), keeper=other, server=other, lists=other, report=report
+                ),
+                mailbox=BOX,
+            ),
+        ),
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(system.run, tree)
+        await trio.sleep(6)
+        assert [status.ready for status in reports] == [False]
+        await trio.sleep(60)
+        assert len(reports) == 1
+        world.zone = ZONE
+        for serial in (7, 8):
+            await health.tell(VersionPublished(zone="dnstapir.", serial=serial, records=2))
+            await trio.testing.wait_all_tasks_blocked()
+        assert (await health.ask(GetHealth())).ready
+        assert [status.ready for status in reports] == [False, True]
+        system.request_stop()
+    lines = [record.getMessage() for record in caplog.records if record.name == "actors.health"]
+    assert [line for line in lines if line.startswith("ready zone")] == [
+        "ready zone=dnstapir. serial=7 records=2 listening=127.0.0.1:53"
+    ]
+    assert lines[0].startswith("not ready: the zone dnstapir. has no first version yet")
+    assert len(lines) == 2
