@@ -5,6 +5,7 @@ restored ──delivered──▶ fresh            (stale ──looked at again�
 any with content ──delivered, too large a change──▶ held ──accepted, or delivered within limits──▶ fresh
 """
 
+import enum
 from collections.abc import Iterable
 
 import attrs
@@ -12,7 +13,7 @@ import attrs
 from tapir.model.actions import ListKind
 from tapir.model.blocks import ListBlock
 from tapir.model.messages.lists import ListDescription, Refusal, SourceStatus
-from tapir.services.evaluator.brake import BrakeSettings
+from tapir.services.evaluator.brake import BrakeSettings, judge_size
 
 
 @attrs.frozen(kw_only=True)
@@ -54,8 +55,8 @@ class SourceState:
     """How one source stands.
 
     `content` is in effect, `pending` is what the brake holds back and `held_because` why. `confirmed` says that the
-    source itself was heard since the process began, rather than only the store. `saved` says that the store holds
-    the same.
+    source itself was heard since the process began, rather than only the store; `waived`, that it had its time to
+    deliver and nothing waits for it any more. `saved` says that the store holds the same.
     """
 
     settings: SourceSettings
@@ -63,6 +64,7 @@ class SourceState:
     pending: SourceContent | None = None
     held_because: str = ""
     confirmed: bool = False
+    waived: bool = False
     checked_at: int | None = None
     error: str = ""
     saved: bool = True
@@ -82,9 +84,11 @@ class SourceState:
             return "stale"
         return "fresh" if self.confirmed else "restored"
 
-    def status(self, *, store_error: str) -> SourceStatus:
+    def status(self, *, store_error: str = "", suspended: bool = False) -> SourceStatus:
         """The snapshot that others see; `store_error` is why a list that is not saved is not."""
         errors = [self.error, self.held_because]
+        if suspended:
+            errors.append("what it says now is not taken, since handling it failed twice")
         if not self.saved:
             errors.append(f"in effect, but not saved: {store_error or 'the store has not taken it yet'}")
         content = self.content
@@ -105,25 +109,85 @@ class SourceState:
         )
 
 
+class Reaction(enum.Enum):
+    """What became of what a source said."""
+
+    SAME = "same"
+    TAKEN = "taken"
+    HELD = "held"
+
+
+def take_content(state: SourceState, content: SourceContent, *, brake: BrakeSettings) -> tuple[SourceState, Reaction]:
+    """The source after it said `content`: in effect, or held back when that changes too much.
+
+    The first content of a source is never held back. What is within the limits replaces what is held back.
+    """
+    state = attrs.evolve(state, confirmed=True, error="", checked_at=content.loaded_at)
+    if state.content is None:
+        return attrs.evolve(state, content=content, pending=None, held_because=""), Reaction.TAKEN
+    if state.content.digest == content.digest:
+        return attrs.evolve(state, content=content, pending=None, held_because=""), Reaction.SAME
+    reason = judge_size(brake, before=len(state.content.block), after=len(content.block))
+    if reason:
+        return attrs.evolve(state, pending=content, held_because=reason), Reaction.HELD
+    return attrs.evolve(state, content=content, pending=None, held_because=""), Reaction.TAKEN
+
+
+def accept_pending(state: SourceState) -> SourceState:
+    """The source after the operator accepted what is held back."""
+    return attrs.evolve(state, content=state.pending, pending=None, held_because="")
+
+
+def reconfigure(
+    states: Iterable[SourceState], sources: Iterable[SourceSettings]
+) -> tuple[tuple[SourceState, ...], tuple[SourceSettings, ...]]:
+    """The sources after a change of settings, and those that are gone.
+
+    A source of another kind is another source: what may stand on an allowlist may be too broad for a denylist.
+    """
+    known = {(state.settings.id, state.settings.kind): state for state in states}
+    after = tuple(
+        attrs.evolve(known.pop((settings.id, settings.kind), SourceState(settings=settings)), settings=settings)
+        for settings in sources
+    )
+    return after, tuple(state.settings for state in known.values())
+
+
 @attrs.frozen(kw_only=True)
 class Gate:
-    """Whether what the lists say may reach the zone, and which sources are missing, by id."""
+    """Whether what the lists say may reach the zone, and which sources are missing, by id.
+
+    `awaited` have time left to deliver; `blocking` are allowlists that the zone is never made without.
+    """
 
     publish: bool
     waiting_for: tuple[str, ...]
+    awaited: tuple[str, ...] = ()
+    blocking: tuple[str, ...] = ()
 
 
-def judge_gate(states: Iterable[SourceState], *, deadline_passed: bool) -> Gate:
+def judge_gate(states: Iterable[SourceState]) -> Gate:
     """Whether decisions on these sources may be published.
 
-    Not while an active source has no content and the deadline for it has not passed; never while that source is a
+    Not while an active source has no content and its time to deliver has not passed; never while that source is a
     required allowlist, for a zone made without it blocks what it protects.
     """
-    missing = [state.settings for state in states if state.settings.active and state.content is None]
-    blocking = [settings for settings in missing if settings.kind is ListKind.ALLOW and settings.required]
-    awaited = [settings for settings in missing if settings.supported]
-    named = {settings.id for settings in (*blocking, *awaited)}
+    missing = [state for state in states if state.settings.active and state.content is None]
+    blocking = [state for state in missing if state.settings.kind is ListKind.ALLOW and state.settings.required]
+    awaited = [state for state in missing if state.settings.supported and not state.waived]
+    named = [state for state in missing if state.settings.supported or state in blocking]
     return Gate(
-        publish=not blocking and (deadline_passed or not awaited),
-        waiting_for=tuple(settings.id for settings in missing if settings.id in named),
+        publish=not blocking and not awaited,
+        waiting_for=_ids(named),
+        awaited=_ids(awaited),
+        blocking=_ids(blocking),
     )
+
+
+def waive_missing(states: Iterable[SourceState]) -> tuple[SourceState, ...]:
+    """The sources after the time to deliver has passed."""
+    return tuple(attrs.evolve(state, waived=True) if state.content is None else state for state in states)
+
+
+def _ids(states: Iterable[SourceState]) -> tuple[str, ...]:
+    return tuple(state.settings.id for state in states)

@@ -34,7 +34,6 @@ class FileSign:
     modified_ns: int
     changed_ns: int = attrs.field(eq=False)
     """inode change time: a rename or a chmod sets it, which is no other content"""
-    mode: int = attrs.field(eq=False)
 
     def same_file(self, other: "FileSign") -> bool:
         """Whether both are states of one inode."""

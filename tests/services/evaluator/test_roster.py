@@ -3,7 +3,19 @@ import pytest
 
 from tapir.model.actions import ListKind
 from tapir.model.blocks import ListBlock
-from tapir.services.evaluator.roster import SourceContent, SourceSettings, SourceState, judge_gate
+from tapir.model.names import Name
+from tapir.services.evaluator.brake import BrakeSettings
+from tapir.services.evaluator.roster import (
+    Reaction,
+    SourceContent,
+    SourceSettings,
+    SourceState,
+    accept_pending,
+    judge_gate,
+    reconfigure,
+    take_content,
+    waive_missing,
+)
 
 CONTENT = SourceContent(block=ListBlock.of(()), digest="d", refusals=(), loaded_at=1)
 
@@ -38,14 +50,17 @@ def source(
 )
 def test_the_gate(state: SourceState, before_deadline: bool, after_deadline: bool, named: bool) -> None:
     others = (source("a", content=True), source("b", ListKind.ALLOW, content=True))
-    for deadline_passed, publish in ((False, before_deadline), (True, after_deadline)):
-        gate = judge_gate((*others, state), deadline_passed=deadline_passed)
+    for states, publish in (
+        ((*others, state), before_deadline),
+        (waive_missing((*others, state)), after_deadline),
+    ):
+        gate = judge_gate(states)
         assert gate.publish is publish
         assert gate.waiting_for == (("s",) if named else ())
 
 
 def test_no_sources_at_all_is_an_empty_zone_and_not_a_wait() -> None:
-    assert judge_gate((), deadline_passed=False).publish
+    assert judge_gate(()).publish
 
 
 def test_the_words_of_a_source() -> None:
@@ -69,3 +84,59 @@ def test_a_status_says_everything_that_is_wrong() -> None:
     status = state.status(store_error="disk full")
     assert status.error == "no such file; shrinks; in effect, but not saved: disk full"
     assert (status.state, status.names, status.pending_names, status.loaded_at) == ("held", 0, 0, 1)
+
+
+def content(digest: str, names: int = 0) -> SourceContent:
+    block = ListBlock.of((Name(b"\x04%04d\x00" % number), 0) for number in range(names))
+    return SourceContent(block=block, digest=digest, refusals=(), loaded_at=2)
+
+
+BRAKE = BrakeSettings(minimum=10)
+
+
+def test_the_first_content_is_never_held_back() -> None:
+    state, reaction = take_content(source("s"), content("a", 10_000), brake=BRAKE)
+    assert reaction is Reaction.TAKEN
+    assert state.word == "fresh"
+
+
+def test_what_is_held_back_is_replaced_by_the_newest_and_by_what_is_within_limits() -> None:
+    state, _ = take_content(source("s"), content("a", 20), brake=BRAKE)
+    state, reaction = take_content(state, content("b", 2), brake=BRAKE)
+    assert reaction is Reaction.HELD
+    state, reaction = take_content(state, content("c", 3), brake=BRAKE)
+    assert reaction is Reaction.HELD
+    assert state.pending is not None
+    assert state.content is not None
+    assert (state.content.digest, state.pending.digest) == ("a", "c")
+    assert state.held_because == "shrinks from 20 to 3 names, by more than 50%"
+    accepted = accept_pending(state)
+    assert accepted.content is state.pending
+    assert (accepted.pending, accepted.held_because) == (None, "")
+    state, reaction = take_content(state, content("d", 19), brake=BRAKE)
+    assert reaction is Reaction.TAKEN
+    assert state.pending is None
+
+
+def test_saying_again_what_is_in_effect_clears_what_is_held_back() -> None:
+    state, _ = take_content(source("s"), content("a", 20), brake=BRAKE)
+    state, _ = take_content(state, content("b", 2), brake=BRAKE)
+    state, reaction = take_content(state, content("a", 20), brake=BRAKE)
+    assert reaction is Reaction.SAME
+    assert (state.pending, state.held_because) == (None, "")
+
+
+def test_a_source_of_another_kind_is_another_source() -> None:
+    before = (source("a", content=True), source("b", content=True), source("c", content=True))
+    wanted = (
+        attrs.evolve(before[0].settings, name="other"),
+        attrs.evolve(before[1].settings, kind=ListKind.ALLOW),
+        source("d").settings,
+    )
+    after, gone = reconfigure(before, wanted)
+    assert [(state.settings, state.content is not None) for state in after] == [
+        (wanted[0], True),
+        (wanted[1], False),
+        (wanted[2], False),
+    ]
+    assert [settings.id for settings in gone] == ["b", "c"]

@@ -17,7 +17,6 @@ def sign(*, inode: int = 1, size: int = 10, modified_ns: int = NOW_NS, changed_n
         size=size,
         modified_ns=modified_ns,
         changed_ns=modified_ns if changed_ns is None else changed_ns,
-        mode=stat.S_IFREG | 0o644,
     )
 
 

@@ -1,0 +1,338 @@
+"""The list keeper: sole writer of what every source says, of what the brake holds back, and of the publish gate."""
+
+import uuid
+from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from actors import Actor, ActorRef, Context, StopReason, Timer
+from tapir.model.blocks import EMPTY_NAMES, ListBlock
+from tapir.model.errors import TapirError
+from tapir.model.messages.lists import (
+    AcceptSource,
+    GetLists,
+    GetSources,
+    ListChange,
+    ListContent,
+    ListsChanged,
+    ListsSnapshot,
+    RefreshSource,
+    SourceFailed,
+    SourceLoaded,
+    SourcesStatus,
+    SourceUnchanged,
+    StreamPosition,
+)
+from tapir.services.evaluator.brake import BrakeSettings
+from tapir.services.evaluator.difference import ListDifference, difference
+from tapir.services.evaluator.roster import (
+    Gate,
+    Reaction,
+    SourceContent,
+    SourceSettings,
+    SourceState,
+    accept_pending,
+    judge_gate,
+    reconfigure,
+    take_content,
+    waive_missing,
+)
+from tapir.services.evaluator.saving import RetrySave, Saving
+from tapir.services.evaluator.wording import log_gate, log_held, log_refusals
+
+_EMPTY: Final = ListBlock(names=EMPTY_NAMES)
+
+
+class AcceptError(TapirError):
+    """The brake holds nothing back for that source, or there is no such source; nothing was changed."""
+
+
+@attrs.frozen(kw_only=True)
+class ListKeeperSettings:
+    """Where list state is stored, which sources there are, and when to go on without some; times in seconds."""
+
+    store_path: Path
+    sources: tuple[SourceSettings, ...]
+    start_deadline: float = 60.0
+    brake: BrakeSettings = BrakeSettings()
+
+
+@attrs.frozen(kw_only=True)
+class ConfigureLists:
+    """New settings are in force; `store_path` is looked at only when the keeper starts.
+
+    Stop the actors of sources that are gone or changed before, and start the new ones after.
+    """
+
+    settings: ListKeeperSettings
+
+
+@attrs.frozen(kw_only=True)
+class DeadlinePassed:
+    """The sources had time enough to deliver."""
+
+
+ListKeeperMessage = (
+    SourceLoaded
+    | SourceUnchanged
+    | SourceFailed
+    | AcceptSource
+    | GetSources
+    | GetLists
+    | ConfigureLists
+    | DeadlinePassed
+    | RetrySave
+)
+
+
+def stream_of(message: object) -> Hashable | None:
+    """The source whose content a message brings, for `ActorSpec.stream`: one bad list must not stop the others."""
+    return message.source if isinstance(message, SourceLoaded) else None
+
+
+class ListKeeper(Actor[ListKeeperMessage]):
+    """Holds the content of every source, saves it, and tells `policy` what changed, in order.
+
+    A change is saved before it is told. When the store fails it is told all the same and saved later: for a list in a
+    file the file is the truth, and a resolver's users should not wait for our disk. What is told has a position;
+    whoever misses one asks for all lists.
+    """
+
+    def __init__(
+        self,
+        settings: ListKeeperSettings,
+        *,
+        policy: ActorRef[Any],
+        source_ref: Callable[[str], ActorRef[Any]],
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._source_ref = source_ref
+        self._saving = Saving(settings.store_path)
+        self._states: dict[str, SourceState] = {}
+        self._position = StreamPosition(epoch="", sequence=0)
+        self._gate = Gate(publish=False, waiting_for=())
+        self._deadline: Timer | None = None
+        self._suspended_digests: dict[str, str] = {}
+
+    async def started(self, ctx: Context[ListKeeperMessage]) -> None:
+        """Restore what the sources said last; a store that fails is reported and gone without."""
+        self._set_states(await self._saving.restore(ctx, self._settings.sources))
+        for state in self._states.values():
+            if state.pending is not None:
+                log_held(ctx.log, state)
+        self._begin_epoch(ctx)
+        self._gate = judge_gate(self._states.values())
+        log_gate(ctx.log, self._gate)
+
+    async def stopping(self, ctx: Context[ListKeeperMessage], reason: StopReason) -> None:
+        """Close the store."""
+        await self._saving.close(ctx)
+
+    async def receive(self, ctx: Context[ListKeeperMessage], message: ListKeeperMessage) -> None:
+        """Handle one message; see each."""
+        match message:
+            case SourceLoaded():
+                await self._take(ctx, message)
+            case SourceUnchanged():
+                await self._confirm(ctx, message)
+            case SourceFailed():
+                self._note_failure(ctx, message)
+            case AcceptSource():
+                await self._accept(ctx, message.source)
+            case GetSources():
+                ctx.reply(self._status(ctx))
+            case GetLists():
+                ctx.reply(self._snapshot())
+            case ConfigureLists():
+                await self._configure(ctx, message.settings)
+            case DeadlinePassed():
+                self._deadline = None
+                self._set_states(waive_missing(self._states.values()))
+                await self._tell(ctx)
+            case RetrySave():
+                self._set_states(await self._saving.retry(ctx, self._states.values()))
+
+    # What sources say
+
+    async def _take(self, ctx: Context[ListKeeperMessage], message: SourceLoaded) -> None:
+        state = self._states.get(message.source)
+        if state is None or not state.settings.active:
+            ctx.log.debug("%s is no active source; what it said is dropped", message.source)
+            return
+        content = SourceContent(
+            block=message.content, digest=message.digest, refusals=message.refusals, loaded_at=message.loaded_at
+        )
+        before = state.content
+        after, reaction = take_content(state, content, brake=state.settings.brake or self._settings.brake)
+        match reaction:
+            case Reaction.SAME:
+                self._states[message.source] = after
+                if state.pending is not None:
+                    ctx.log.info("source %s says again what is in effect; nothing is held back", message.source)
+                    self._set_states(await self._saving.save_pending(ctx, self._states.values(), message.source))
+                if not state.confirmed or before is None or before.refusals != content.refusals:
+                    log_refusals(ctx.log, content.refusals, message.source)
+            case Reaction.HELD:
+                self._states[message.source] = after
+                if state.pending is None or state.pending.digest != content.digest:
+                    log_held(ctx.log, after)
+                    self._set_states(await self._saving.save_pending(ctx, self._states.values(), message.source))
+            case Reaction.TAKEN:
+                changed = await ctx.run_blocking(difference, before.block if before else _EMPTY, content.block)
+                await self._put_in_effect(ctx, after, changed)
+                if before is None or before.refusals != content.refusals:
+                    log_refusals(ctx.log, content.refusals, message.source)
+
+    async def _put_in_effect(
+        self, ctx: Context[ListKeeperMessage], state: SourceState, changed: ListDifference
+    ) -> None:
+        source = state.settings.id
+        first = self._states[source].content is None
+        self._states[source] = state
+        known = None if first else changed
+        self._set_states(await self._saving.save_content(ctx, self._states.values(), source, known))
+        names = len(state.content.block) if state.content is not None else 0
+        ctx.log.info(
+            "source %s: %d names, %d in or changed, %d out", source, names, len(changed.upserted), len(changed.removed)
+        )
+        change = ListChange(source=source, removed=changed.removed, upserted=changed.upserted)
+        await self._tell(ctx, change if changed and state.settings.active else None)
+
+    async def _confirm(self, ctx: Context[ListKeeperMessage], message: SourceUnchanged) -> None:
+        source = message.source
+        state = self._states.get(source)
+        if state is None or not state.settings.active:
+            return
+        state = attrs.evolve(state, checked_at=message.at, error="")
+        known = {content.digest for content in (state.content, state.pending) if content is not None}
+        if message.digest in known:
+            self._states[source] = attrs.evolve(state, confirmed=True)
+            return
+        self._states[source] = state
+        # What it said never got here: we crashed on it, or lost it with the store.
+        if source in ctx.suspended:
+            if self._suspended_digests.setdefault(source, message.digest) == message.digest:
+                return
+            self._resume(ctx, source)
+        self._source_ref(source).tell_nowait(RefreshSource())
+
+    def _resume(self, ctx: Context[ListKeeperMessage], source: str) -> None:
+        """Listen to a source again whose content crashed us twice: it says something else by now, or is believed."""
+        self._suspended_digests.pop(source, None)
+        ctx.resume(source)
+        ctx.log.info("source %s is listened to again", source)
+
+    def _note_failure(self, ctx: Context[ListKeeperMessage], message: SourceFailed) -> None:
+        state = self._states.get(message.source)
+        if state is None or not state.settings.active:
+            return
+        if state.error != message.reason:
+            kept = f"its {len(state.content.block)} names stay in effect" if state.content else "it has no content yet"
+            ctx.log.warning("source %s fails: %s; %s", message.source, message.reason, kept)
+        self._states[message.source] = attrs.evolve(state, error=message.reason, checked_at=message.at)
+
+    # What the operator says
+
+    async def _accept(self, ctx: Context[ListKeeperMessage], source: str) -> None:
+        reply = ctx.defer_reply()
+        state = self._states.get(source)
+        if state is None:
+            known = ", ".join(sorted(self._states)) or "there are none"
+            reply.fail(AcceptError(f"there is no source {source!r}; known are: {known}"))
+            return
+        if state.pending is None:
+            if source in ctx.suspended:
+                self._resume(ctx, source)
+                self._source_ref(source).tell_nowait(RefreshSource())
+                reply.send(f"source {source} is listened to again")
+            else:
+                reply.fail(AcceptError(f"nothing is held back for source {source}"))
+            return
+        before = state.content
+        after = accept_pending(state)
+        changed = await ctx.run_blocking(difference, before.block if before else _EMPTY, state.pending.block)
+        await self._put_in_effect(ctx, after, changed)
+        reply.send(f"source {source}: accepted, {len(state.pending.block)} names are in effect")
+
+    async def _configure(self, ctx: Context[ListKeeperMessage], settings: ListKeeperSettings) -> None:
+        """Sources come, go or change; a new epoch makes the policy evaluator ask for all lists."""
+        self._settings = settings
+        lists_before = [each.description for each in self._lists()]
+        states, gone = reconfigure(self._states.values(), settings.sources)
+        self._set_states(states)
+        if gone:
+            self._set_states(await self._saving.forget(ctx, self._states.values(), gone))
+            ctx.log.info("sources gone: %s", ", ".join(sorted(settings.id for settings in gone)))
+        changed = lists_before != [each.description for each in self._lists()]
+        if changed:
+            self._begin_epoch(ctx)
+        await self._tell(ctx, always=changed)
+
+    # What the policy evaluator is told
+
+    def _begin_epoch(self, ctx: Context[ListKeeperMessage]) -> None:
+        """Start a new stream; sources that have said nothing yet have time to do so from now on."""
+        self._position = StreamPosition(epoch=uuid.uuid4().hex, sequence=0)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if judge_gate(self._states.values()).awaited:
+            self._deadline = ctx.send_after(self._settings.start_deadline, DeadlinePassed())
+
+    def _lists(self) -> tuple[ListContent, ...]:
+        return tuple(
+            ListContent(
+                description=state.settings.description,
+                content=state.content.block if state.content is not None else _EMPTY,
+            )
+            for state in self._states.values()
+            if state.settings.active
+        )
+
+    def _snapshot(self) -> ListsSnapshot:
+        return ListsSnapshot(
+            position=self._position,
+            lists=self._lists(),
+            publish=self._gate.publish,
+            waiting_for=self._gate.waiting_for,
+        )
+
+    async def _tell(
+        self, ctx: Context[ListKeeperMessage], change: ListChange | None = None, *, always: bool = False
+    ) -> None:
+        """Tell the policy evaluator of `change` and of the gate, if either is news."""
+        gate = judge_gate(self._states.values())
+        if gate != self._gate:
+            self._gate = gate
+            log_gate(ctx.log, gate)
+        elif change is None and not always:
+            return
+        position = StreamPosition(epoch=self._position.epoch, sequence=self._position.sequence + 1)
+        self._position = position
+        await self._policy.tell(
+            ListsChanged(
+                position=position,
+                changes=() if change is None else (change,),
+                publish=gate.publish,
+                waiting_for=gate.waiting_for,
+            )
+        )
+
+    # What others see
+
+    def _status(self, ctx: Context[ListKeeperMessage]) -> SourcesStatus:
+        suspended = ctx.suspended
+        return SourcesStatus(
+            sources=tuple(
+                state.status(store_error=self._saving.error, suspended=source in suspended)
+                for source, state in self._states.items()
+            ),
+            publishing=self._gate.publish,
+            waiting_for=self._gate.waiting_for,
+        )
+
+    def _set_states(self, states: Iterable[SourceState]) -> None:
+        self._states = {state.settings.id: state for state in states}

@@ -1,0 +1,209 @@
+"""The policy evaluator: what all lists say, decided by the operator's policy, as the records of one zone."""
+
+import uuid
+from typing import Any, Final
+
+import attrs
+
+from actors import Actor, ActorRef, AskError, Context
+from tapir.model.blocks import RecordDelta
+from tapir.model.errors import TapirError
+from tapir.model.messages.lists import GetLists, ListsChanged, ListsSnapshot, StreamPosition
+from tapir.model.messages.policy import Explain, GetPolicy, PolicyStatus
+from tapir.model.messages.zone import SendContent, SourcesMissing, ZoneChange, ZoneContent
+from tapir.model.names import NameSyntaxError, parse_name
+from tapir.policy.columns import UnknownListError
+from tapir.policy.settings import PolicySettings
+from tapir.policy.state import PolicyState
+from tapir.services.evaluator.following import Following, Step
+
+_ASK_AGAIN: Final = 1.0
+
+
+class NotDecidedError(TapirError):
+    """The policy evaluator does not know the lists yet; ask again in a moment."""
+
+
+@attrs.frozen(kw_only=True)
+class EvaluatorSettings:
+    """The zone, as text, and the policy that fills it."""
+
+    zone: str
+    policy: PolicySettings = PolicySettings()
+
+
+@attrs.frozen(kw_only=True)
+class ConfigurePolicy:
+    """Another policy is in force; `zone` is looked at only when the evaluator starts."""
+
+    settings: EvaluatorSettings
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BaseArrived:
+    """The list keeper answered with all lists."""
+
+    snapshot: ListsSnapshot
+
+
+@attrs.frozen(kw_only=True)
+class AskLists:
+    """Time to ask the list keeper again."""
+
+
+PolicyMessage = ListsChanged | BaseArrived | AskLists | SendContent | Explain | GetPolicy | ConfigurePolicy
+
+
+class PolicyEvaluator(Actor[PolicyMessage]):
+    """Follows `lists`, decides, and tells `keeper` what the zone is to hold.
+
+    While nothing may be published, `keeper` hears only who is missing; then all records, and from there on the
+    differences. The policy state is the actor's alone: work on it runs in a worker, and the actor waits for that.
+    """
+
+    def __init__(self, settings: EvaluatorSettings, *, lists: ActorRef[Any], keeper: ActorRef[Any]) -> None:
+        self._zone = settings.zone
+        self._lists = lists
+        self._keeper = keeper
+        self._state = PolicyState(settings.policy, zone=parse_name(settings.zone))
+        self._following = Following()
+        self._asking = False
+        self._publish = False
+        self._waiting_for: tuple[str, ...] = ()
+        self._missing_told: tuple[str, ...] | None = None
+        # Whether the keeper has from us what the zone is to hold, so that a difference to it makes sense.
+        self._told = False
+        self._position = StreamPosition(epoch=uuid.uuid4().hex, sequence=0)
+        self._decided_at: int | None = None
+
+    async def started(self, ctx: Context[PolicyMessage]) -> None:
+        """Ask for the lists; ready without waiting for them."""
+        self._ask(ctx)
+
+    async def receive(self, ctx: Context[PolicyMessage], message: PolicyMessage) -> None:
+        """Handle one message; see each."""
+        match message:
+            case ListsChanged():
+                await self._change(ctx, message)
+            case BaseArrived():
+                await self._begin(ctx, message.snapshot)
+            case AskLists():
+                self._ask(ctx)
+            case SendContent():
+                self._told = False
+                self._missing_told = None
+                await self._tell(ctx, RecordDelta())
+            case Explain():
+                self._explain(ctx, message.name)
+            case GetPolicy():
+                ctx.reply(
+                    PolicyStatus(
+                        names=self._state.name_count,
+                        lists=self._state.list_count,
+                        records=self._state.record_count,
+                        decided_at=self._decided_at,
+                    )
+                )
+            case ConfigurePolicy():
+                delta = await ctx.run_blocking(self._state.set_policy, message.settings.policy)
+                await self._decided(ctx, delta)
+
+    # Following the lists
+
+    def _ask(self, ctx: Context[PolicyMessage]) -> None:
+        """Ask for all lists, unless we do already.
+
+        In the background, for the list keeper may be waiting for a slot in our mailbox before it can answer.
+        """
+        if not self._asking:
+            self._asking = True
+            self._following = self._following.ask()
+            ctx.start_soon(self._fetch, ctx, name="fetch lists")
+
+    async def _fetch(self, ctx: Context[PolicyMessage]) -> None:
+        try:
+            snapshot = await self._lists.ask(GetLists())
+        except AskError as exc:
+            ctx.log.warning("the lists are not to be had yet: %s", exc)
+            self._asking = False
+            ctx.send_after(_ASK_AGAIN, AskLists())
+            return
+        await ctx.ref.tell(BaseArrived(snapshot=snapshot))
+
+    async def _begin(self, ctx: Context[PolicyMessage], snapshot: ListsSnapshot) -> None:
+        self._asking = False
+        self._following, overtaken = self._following.arrive(snapshot.position)
+        if overtaken:
+            self._ask(ctx)
+            return
+        delta = await ctx.run_blocking(self._state.set_lists, snapshot.lists)
+        self._heed_gate(snapshot)
+        await self._decided(ctx, delta)
+
+    async def _change(self, ctx: Context[PolicyMessage], message: ListsChanged) -> None:
+        self._following, step = self._following.hear(message.position)
+        match step:
+            case Step.DROP:
+                return
+            case Step.ASK:
+                self._ask(ctx)
+                return
+            case Step.APPLY:
+                pass
+        try:
+            delta = await ctx.run_blocking(self._state.apply, message.changes)
+        except UnknownListError as exc:
+            ctx.log.warning("%s; asking for all lists", exc)
+            self._ask(ctx)
+            return
+        self._heed_gate(message)
+        await self._decided(ctx, delta)
+
+    def _heed_gate(self, message: ListsChanged | ListsSnapshot) -> None:
+        self._publish = message.publish
+        self._waiting_for = message.waiting_for
+
+    # Telling the keeper
+
+    async def _decided(self, ctx: Context[PolicyMessage], delta: RecordDelta) -> None:
+        self._decided_at = ctx.now()
+        ctx.log.debug(
+            "decided: %d records, %d out, %d in", self._state.record_count, len(delta.removed), len(delta.added)
+        )
+        await self._tell(ctx, delta)
+
+    async def _tell(self, ctx: Context[PolicyMessage], delta: RecordDelta) -> None:
+        """Tell the keeper what the zone is to hold, or who is missing; `delta` is what changed since it was told last."""
+        if self._following.base is None:
+            return  # told when the base has arrived
+        if not self._publish:
+            self._told = False
+            if self._missing_told != self._waiting_for:
+                self._missing_told = self._waiting_for
+                await self._keeper.tell(SourcesMissing(zone=self._zone, waiting_for=self._waiting_for))
+            return
+        self._missing_told = None
+        if not self._told:
+            records = await ctx.run_blocking(self._state.records)
+            self._told = True
+            await self._keeper.tell(ZoneContent(zone=self._zone, position=self._advance(), records=records))
+        elif len(delta):
+            await self._keeper.tell(ZoneChange(zone=self._zone, position=self._advance(), delta=delta))
+
+    def _advance(self) -> StreamPosition:
+        self._position = StreamPosition(epoch=self._position.epoch, sequence=self._position.sequence + 1)
+        return self._position
+
+    # Answering
+
+    def _explain(self, ctx: Context[PolicyMessage], text: str) -> None:
+        reply = ctx.defer_reply()
+        if self._decided_at is None:
+            reply.fail(NotDecidedError("nothing is decided yet: the lists have not arrived; ask again in a moment"))
+            return
+        try:
+            name = parse_name(text)
+        except NameSyntaxError as exc:
+            reply.fail(exc)
+            return
+        reply.send(self._state.explain(name))

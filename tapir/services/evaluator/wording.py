@@ -1,0 +1,40 @@
+"""What the list keeper says in the log, so that an operator knows what to do."""
+
+from typing import TYPE_CHECKING
+
+from tapir.model.messages.lists import Refusal
+from tapir.services.evaluator.roster import Gate, SourceState
+
+if TYPE_CHECKING:
+    import logging
+
+    Log = logging.LoggerAdapter[logging.Logger]
+
+
+def log_held(log: "Log", state: SourceState) -> None:
+    """Say loudly that the brake holds a source back, and how to let it go on."""
+    source = state.settings.id
+    log.warning("source %s is held: it %s; to accept that: tapir accept %s", source, state.held_because, source)
+
+
+def log_refusals(log: "Log", refusals: tuple[Refusal, ...], source: str) -> None:
+    """Say which lines of a source are not used, a line a reason."""
+    for refusal in refusals:
+        lines = ", ".join(map(str, refusal.lines)) + (", …" if refusal.count > len(refusal.lines) else "")
+        log.warning("source %s: %d lines refused as %s: %s", source, refusal.count, refusal.reason, lines)
+
+
+def log_gate(log: "Log", gate: Gate) -> None:
+    """Say once a change who is missing, and what that means."""
+    missing = ", ".join(gate.waiting_for)
+    if gate.publish and not missing:
+        log.info("every source has delivered or was restored; changes are published")
+    elif gate.publish:
+        log.warning("changes are published without the sources that did not deliver in time: %s", missing)
+    elif gate.awaited:
+        log.info("nothing new is published yet; waiting for sources: %s", missing)
+    else:
+        log.warning(
+            "nothing new is published: no content for the allowlists %s (`required: false` waives that)",
+            ", ".join(gate.blocking),
+        )

@@ -1,0 +1,138 @@
+"""Looking at a list file and reading it. Blocking: for a worker that may hang with the file system."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from tapir.codec.lists import ListTooLongError, parse_domains
+from tapir.model.actions import ListKind
+from tapir.model.errors import TapirError
+from tapir.model.names import Name
+from tapir.policy.admission import Admitted, admit
+from tapir.services.sources.looking import FileSign, refuse_kind
+from tapir.services.sources.suffixes import load_suffix_test
+
+_BLOCK: Final = 1 << 20
+
+# One list is parsed at a time: that work is the interpreter's, so two would only take turns at keeping the event loop
+# waiting. Whoever waits for the file system does not hold it.
+_PARSING: Final = threading.Lock()
+
+
+class ListUnreadableError(TapirError):
+    """A list file cannot be read; what it said before stays in effect."""
+
+    def __init__(self, *, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ListTornError(TapirError):
+    """A list file changed while it was read, so what was read is of no state of it; it is to be looked at again."""
+
+
+@attrs.define
+class Progress:
+    """How far a reading thread is, for whoever watches it: all octets are `read` when only computing is left.
+
+    Setting `abandoned` lets it end at its next block.
+    """
+
+    octets: int = 0
+    read: bool = False
+    abandoned: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ReadingSettings:
+    """How a list file is read, and for which zone."""
+
+    path: Path
+    kind: ListKind
+    zone: Name
+    broad: bool
+    size_limit: int
+
+
+def look_at(path: Path) -> FileSign:
+    """What `stat` says of the file at `path`. Raises ListUnreadableError, also for what can be no list."""
+    try:
+        status = path.stat()
+    except OSError as exc:
+        raise _unreadable(path, exc) from exc
+    if reason := refuse_kind(status.st_mode):
+        raise ListUnreadableError(path=path, reason=reason)
+    return _sign_of(status)
+
+
+def read_list(settings: ReadingSettings, sign: FileSign, progress: Progress) -> Admitted:
+    """The names in the file, which still looks like `sign` before, during and after.
+
+    Raises ListTornError when it does not or nobody waits any more, ListUnreadableError when it cannot be read or holds
+    too much.
+    """
+    path = settings.path
+    if sign.size > settings.size_limit:
+        reason = f"is {sign.size} octets long, {settings.size_limit} are allowed"
+        raise ListUnreadableError(path=path, reason=reason)
+    suffixes = load_suffix_test()
+    try:
+        # Not to wait for a writer, should the file be a pipe by now.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            _check_sign(sign, _sign_of(os.fstat(descriptor)))
+            with _PARSING:
+                parsed = parse_domains(_blocks(descriptor, sign.size, progress))
+            _check_sign(sign, _sign_of(os.fstat(descriptor)))
+        finally:
+            os.close(descriptor)
+        _check_sign(sign, _sign_of(path.stat()))
+    except OSError as exc:
+        raise _unreadable(path, exc) from exc
+    except ListTooLongError as exc:
+        raise ListUnreadableError(path=path, reason=str(exc)) from exc
+    progress.read = True
+    with _PARSING:
+        return admit(parsed, kind=settings.kind, zone=settings.zone, is_public_suffix=suffixes, broad=settings.broad)
+
+
+def _blocks(descriptor: int, size: int, progress: Progress) -> Iterator[bytes]:
+    """The file in blocks, up to the size that it has; the lock on parsing is not held while it is read."""
+    left = size
+    while left > 0:
+        _PARSING.release()
+        try:
+            block = os.read(descriptor, min(_BLOCK, left))
+        finally:
+            _PARSING.acquire()
+        if progress.abandoned:
+            raise ListTornError("nobody waits for this list any more")
+        if not block:
+            raise ListTornError("the file got shorter while it was read")
+        left -= len(block)
+        progress.octets += len(block)
+        yield block
+
+
+def _check_sign(expected: FileSign, found: FileSign) -> None:
+    if found != expected:
+        raise ListTornError("the file changed while it was read")
+
+
+def _sign_of(status: os.stat_result) -> FileSign:
+    return FileSign(
+        device=status.st_dev,
+        inode=status.st_ino,
+        size=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        changed_ns=status.st_ctime_ns,
+    )
+
+
+def _unreadable(path: Path, exc: OSError) -> ListUnreadableError:
+    return ListUnreadableError(path=path, reason=exc.strerror or str(exc))
