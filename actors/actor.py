@@ -115,9 +115,9 @@ class Context(Generic[M]):
     async def start(self, fn: Callable[..., Awaitable[object]], *args: object, name: str | None = None) -> Any:
         """As `start_soon`, but return what `fn` passes to `task_status.started`, once it does."""
 
-        async def run(*, task_status: trio.TaskStatus[Any]) -> None:
+        async def run(**task_status: Any) -> None:
             ASKER.set(None)
-            await fn(*args, task_status=task_status)
+            await fn(*args, **task_status)
 
         return await self._nursery.start(run, name=name or f"{self.path} {_name(fn)}")
 
