@@ -26,8 +26,9 @@ SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 _MAGIC: Final = b"SQLite format 3\0"
 _SCHEMA: Final = (
     "CREATE TABLE item (key TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE log (series INTEGER NOT NULL, number INTEGER NOT NULL, sealed BLOB NOT NULL, "
-    "PRIMARY KEY (series, number))",
+    "CREATE TABLE log (series INTEGER NOT NULL, number INTEGER NOT NULL, mark INTEGER NOT NULL, "
+    "sealed BLOB NOT NULL, PRIMARY KEY (series, number))",
+    "CREATE INDEX log_by_mark ON log (series, mark)",
 )
 # What SQLite says when the file's content is at fault; reading errors count, since a block that the disk does not
 # give back will not come back. Everything else that it says of a file is that it cannot be written now.
@@ -149,11 +150,18 @@ class Database:
         """Forget item `key`, if there is one."""
         self._execute("DELETE FROM item WHERE key = ?", (key,))
 
-    def append(self, kind: BlobKind, series: int, number: int, content: bytes) -> int:
-        """Entry `number` of the log `series` is `content`; returns how many octets that takes."""
+    def append(self, kind: BlobKind, series: int, number: int, content: bytes, *, mark: int = 0) -> int:
+        """Entry `number` of the log `series` is `content`, to be found by `mark`; returns how many octets it takes."""
         sealed = seal(kind, _log_key(series, number), content)
-        self._execute("INSERT INTO log (series, number, sealed) VALUES (?, ?, ?)", (series, number, sealed))
+        self._execute(
+            "INSERT INTO log (series, number, mark, sealed) VALUES (?, ?, ?, ?)", (series, number, mark, sealed)
+        )
         return len(sealed)
+
+    def find(self, series: int, mark: int) -> int | None:
+        """The number of the entry with `mark`, None when there is none; the mark is not sealed, so look inside."""
+        row = self._execute("SELECT number FROM log WHERE series = ? AND mark = ?", (series, mark)).fetchone()
+        return None if row is None else int(row[0])
 
     def entries(self, kind: BlobKind, series: int, *, first: int, last: int) -> list[bytes]:
         """Entries `first` to `last` of a log, in order. Raises BlobError when one of them is missing."""
@@ -285,7 +293,7 @@ def _check_structure(connection: sqlite3.Connection, path: Path, application_id:
     if version != FORMAT:
         raise StoreFormatUnknown(path=path, reason=f"it has format {version}, this tapir knows {FORMAT}")
     statements = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
-    if statements != [(statement,) for statement in _SCHEMA]:
+    if tuple(statement for (statement,) in statements) != _SCHEMA:
         raise StoreCorrupt(path=path, reason="its tables are not ours")
     # Every page is used once, by one table or the list of free ones: else a later write would overwrite what
     # is still needed. (That the content is right, the seals of the blobs say.)

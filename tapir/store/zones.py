@@ -173,8 +173,8 @@ class ZoneStore:
             old = _read_state(self._database)
             self._database.drop_log(_SERIES)
             octets = self._database.put(BlobKind.RECORDS, "base", packed)
-            for number, entry in enumerate(packed_chain, 1):
-                self._database.append(BlobKind.VERSION_DELTA, _SERIES, number, entry)
+            for number, (delta, entry) in enumerate(zip(chain, packed_chain, strict=True), 1):
+                self._database.append(BlobKind.VERSION_DELTA, _SERIES, number, entry, mark=delta.from_serial)
             state = _State(
                 serial=serial,
                 at=at,
@@ -195,14 +195,9 @@ class ZoneStore:
         """
         with self._database.writing():
             state = _read_state(self._database)
-            if state.serial == oldest_serial_to_keep:
-                journal = state.head + 1
-            else:
-                entries = self._database.entries(BlobKind.VERSION_DELTA, _SERIES, first=state.journal, last=state.head)
-                starts = [unpack_version_delta(entry).from_serial for entry in entries]
-                if oldest_serial_to_keep not in starts:
-                    return 0
-                journal = state.journal + starts.index(oldest_serial_to_keep)
+            journal = _find_start(self._database, state, oldest_serial_to_keep)
+            if journal is None:
+                return 0
             pruned = attrs.evolve(state, journal=journal)
             self._database.trim(_SERIES, below=pruned.first)
             _write_state(self._database, pruned)
@@ -230,7 +225,7 @@ class ZoneStore:
 
 def _append(database: Database, state: _State, delta: VersionDelta, packed: bytes) -> _State:
     number = state.head + 1
-    octets = database.append(BlobKind.VERSION_DELTA, _SERIES, number, packed)
+    octets = database.append(BlobKind.VERSION_DELTA, _SERIES, number, packed, mark=delta.from_serial)
     return attrs.evolve(
         state,
         serial=delta.to_serial,
@@ -239,6 +234,19 @@ def _append(database: Database, state: _State, delta: VersionDelta, packed: byte
         head=number,
         pending_octets=state.pending_octets + octets,
     )
+
+
+def _find_start(database: Database, state: _State, serial: int) -> int | None:
+    """The log entry with which a journal from `serial` begins, None when the journal does not reach back to it."""
+    if serial == state.serial:
+        return state.head + 1
+    number = database.find(_SERIES, serial)
+    if number is None or number < state.journal:
+        return None
+    (entry,) = database.entries(BlobKind.VERSION_DELTA, _SERIES, first=number, last=number)
+    if unpack_version_delta(entry).from_serial != serial:
+        raise BlobError("an entry of the log has a wrong mark")
+    return number
 
 
 def _read_versions(database: Database, state: _State) -> tuple[RecordBlock, list[VersionDelta]]:

@@ -60,15 +60,6 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
             StateDirectory.open(folder)
 
 
-def test_a_missing_right_is_named_with_its_user(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write anywhere; tests/store/test_rights.py drops its rights")
-    (tmp_path / "locked").mkdir(mode=0o500)
-    for folder in (tmp_path / "locked", tmp_path / "locked" / "below"):
-        with pytest.raises(StateUnusable, match=f"writable by user {os.geteuid()}"):
-            StateDirectory.open(folder)
-
-
 @pytest.mark.parametrize(
     ("zone", "folder"),
     [

@@ -1,0 +1,119 @@
+"""Every failure of SQLite and of the file system is told as what the caller can still count on."""
+
+import errno
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tapir.store import database
+from tapir.store.blobs import BlobError, BlobKind
+from tapir.store.database import Database, translated
+from tapir.store.errors import StoreCorrupt, StoreError, StoreFull
+
+PATH = Path("/var/lib/dnstapir/tapir/lists.db")
+
+
+def fail_with(exc: Exception) -> None:
+    with translated(PATH):
+        raise exc
+
+
+def sqlite_error(code: int) -> sqlite3.Error:
+    exc = sqlite3.OperationalError("what SQLite says")
+    exc.sqlite_errorcode = code
+    return exc
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        sqlite_error(sqlite3.SQLITE_CORRUPT),
+        sqlite_error(sqlite3.SQLITE_CORRUPT_INDEX),
+        sqlite_error(sqlite3.SQLITE_NOTADB),
+        sqlite_error(sqlite3.SQLITE_ERROR),
+        sqlite_error(sqlite3.SQLITE_IOERR_READ),
+        sqlite_error(sqlite3.SQLITE_IOERR_SHORT_READ),
+        sqlite3.OperationalError("Could not decode to UTF-8 column"),
+        BlobError("a blob's checksum is wrong"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_trusted_is_corrupt(exc: Exception) -> None:
+    with pytest.raises(StoreCorrupt, match=r"lists\.db: ") as caught:
+        fail_with(exc)
+    assert caught.value.__cause__ is exc
+    assert caught.value.path == PATH
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        sqlite_error(sqlite3.SQLITE_FULL),
+        sqlite_error(sqlite3.SQLITE_IOERR_WRITE),
+        sqlite_error(sqlite3.SQLITE_IOERR_FSYNC),
+        sqlite_error(sqlite3.SQLITE_READONLY),
+        sqlite_error(sqlite3.SQLITE_CANTOPEN),
+        sqlite_error(sqlite3.SQLITE_BUSY),
+        sqlite_error(sqlite3.SQLITE_NOMEM),
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError(errno.EROFS, "Read-only file system"),
+        OSError(errno.EIO, "Input/output error"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_written_is_full(exc: Exception) -> None:
+    with pytest.raises(StoreFull, match=r"lists\.db: ") as caught:
+        fail_with(exc)
+    assert caught.value.__cause__ is exc
+
+
+def test_a_told_failure_and_a_mistake_pass() -> None:
+    for exc in (StoreError(path=PATH, reason="told"), sqlite3.ProgrammingError("closed"), KeyError("feed")):
+        with pytest.raises(type(exc)) as caught:
+            fail_with(exc)
+        assert caught.value is exc
+
+
+def test_without_room_for_shared_memory_the_database_opens_in_exclusive_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    connect = database._connect
+
+    def refuse_shared(path: Path, *, exclusive: bool) -> sqlite3.Connection:
+        asked.append(exclusive)
+        if not exclusive:
+            raise sqlite_error(sqlite3.SQLITE_IOERR_SHMSIZE)
+        return connect(path, exclusive=exclusive)
+
+    monkeypatch.setattr(database, "_connect", refuse_shared)
+    opened = Database.open(tmp_path / "a.db", application_id=1, state=b"{}")
+    with opened.writing():
+        opened.put(BlobKind.LIST, "key", b"content")
+    with opened.reading():
+        assert opened.get(BlobKind.LIST, "key") == b"content"
+    assert asked == [False, True]
+    assert [file.name for file in tmp_path.glob("*-shm")] == []
+    opened.close()
+
+
+def test_a_log_with_a_gap_is_corrupt(tmp_path: Path) -> None:
+    opened = Database.open(tmp_path / "a.db", application_id=1, state=b"{}")
+    with opened.writing():
+        for number in (1, 2, 4):
+            opened.append(BlobKind.LIST_CHANGE, 0, number, b"entry", mark=number)
+    with opened.reading():
+        assert opened.find(0, 4) == 4
+        assert opened.find(0, 3) is None
+        assert opened.entries(BlobKind.LIST_CHANGE, 0, first=1, last=2) == [b"entry"] * 2
+
+    def read_across_the_gap() -> None:
+        with opened.reading():
+            opened.entries(BlobKind.LIST_CHANGE, 0, first=1, last=4)
+
+    with pytest.raises(StoreCorrupt, match="missing"):
+        read_across_the_gap()
+    opened.close()
