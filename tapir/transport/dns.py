@@ -21,6 +21,7 @@ _READ: Final = 16384
 # No query is larger; what is longer arrives cut, and is then no message.
 _DATAGRAM: Final = 4096
 _BACKLOG: Final = 512
+_UNSENT: Final = 128 * 1024
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _BIND_TRIES: Final = 16
 
@@ -219,6 +220,8 @@ class TcpListener:
                 continue
             # Small answers go out at once: Nagle's algorithm would hold the end of each transfer back.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # What a peer does not take stays here, with the one who makes it, instead of in megabytes of the kernel.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
             return MessageStream(sock, (unmap_address(peer[0]), peer[1]))
 
     def close(self) -> None:
@@ -295,7 +298,10 @@ def _bind(address: Address, kind: socket.SocketKind) -> socket.socket:
             sock.listen(_BACKLOG)
     except OSError as exc:
         sock.close()
-        raise BindError(address=address, protocol=protocol, reason=exc.strerror or str(exc)) from exc
+        reason = exc.strerror or str(exc)
+        if exc.errno == errno.EACCES and 0 < address[1] < 1024:
+            reason += " (a port below 1024 needs the capability CAP_NET_BIND_SERVICE)"
+        raise BindError(address=address, protocol=protocol, reason=reason) from exc
     return sock
 
 

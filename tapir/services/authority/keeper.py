@@ -92,7 +92,7 @@ class ZoneKeeper(Actor[KeeperMessage]):
         settings: KeeperSettings,
         *,
         policy: ActorRef[Any],
-        server: ActorRef[Any],
+        server: ActorRef[Any] | None,
         notifier: ActorRef[Any],
         health: ActorRef[Any] | None = None,
         open_store: Callable[[Path], ZoneStore] = ZoneStore.open,
@@ -173,7 +173,8 @@ class ZoneKeeper(Actor[KeeperMessage]):
     async def _announce(self, view: "ZoneView") -> None:
         # Both coalesce, so neither waits: what counts is the latest version.
         publish = Publish(view=view)
-        await self._server.tell(publish)
+        if self._server is not None:
+            await self._server.tell(publish)
         await self._notifier.tell(publish)
         if self._health is not None:
             published = VersionPublished(zone=self._zone, serial=view.serial, records=len(view.version))

@@ -12,15 +12,14 @@ import attrs
 
 from tapir.model.messages.zone import SecondaryStatus
 from tapir.services.authority.messages import SecondarySeen
+from tapir.transport.dns import Address, format_address, unmap_address
 from tapir.zone.serial import is_newer
 
 _REMEMBERED: Final = 256
 
-Downstream = tuple[str, int]
-
 
 @attrs.frozen(kw_only=True)
-class NotifyOutcome:
+class NotifyStatus:
     """How the last NOTIFY to a downstream stands; `state` is in the words of `SecondaryStatus.notify_state`."""
 
     serial: int
@@ -68,21 +67,21 @@ class Secondaries:
                 self._asked[address] = attrs.evolve(asked, ahead=ahead)
 
     def statuses(
-        self, downstreams: Iterable[Downstream], outcomes: dict[Downstream, NotifyOutcome]
+        self, downstreams: Iterable[Address], outcomes: dict[Address, NotifyStatus]
     ) -> tuple[SecondaryStatus, ...]:
         """One status a downstream, in the order configured; then the others that asked, latest first."""
         configured = list(downstreams)
-        hosts = {host for host, _ in configured}
+        hosts = {unmap_address(host) for host, _ in configured}
         return (
             *(
-                self._status(format_downstream(downstream), downstream[0], outcomes.get(downstream), configured=True)
+                self._status(format_address(downstream), downstream[0], outcomes.get(downstream), configured=True)
                 for downstream in configured
             ),
             *(self._status(host, host, None, configured=False) for host in reversed(self._asked) if host not in hosts),
         )
 
-    def _status(self, address: str, host: str, outcome: NotifyOutcome | None, *, configured: bool) -> SecondaryStatus:
-        asked = self._asked.get(host)
+    def _status(self, address: str, host: str, outcome: NotifyStatus | None, *, configured: bool) -> SecondaryStatus:
+        asked = self._asked.get(unmap_address(host))
         return SecondaryStatus(
             address=address,
             configured=configured,
@@ -94,9 +93,3 @@ class Secondaries:
             notify_state=outcome.state if outcome else "",
             notify_at=outcome.at if outcome else None,
         )
-
-
-def format_downstream(downstream: Downstream) -> str:
-    """`downstream` as configuration, logs and status show it."""
-    host, port = downstream
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

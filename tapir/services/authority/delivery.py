@@ -1,0 +1,128 @@
+"""NOTIFY to one downstream (RFC 1996 §3.6): told again until it answers or is given up; the latest version counts.
+
+┌─▶ idle ──(a version)──▶ sending ──(acknowledged, or refused)──▶ idle
+│                          │   ▲
+│               (no answer)▼   │(time is over, or there is a later version)
+└───(tries used up)────── waiting
+"""
+
+import random
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from tapir.services.authority.secondaries import NotifyStatus
+from tapir.transport.dns import Address, format_address
+from tapir.zone.notify import NotifyAnswer, NotifyOutcome, encode_notify, judge_notify_answer
+from tapir.zone.version import ZoneVersion
+
+# A downstream that does not answer is not asked more often than that, however often there is a new version.
+_LEAST_INTERVAL: Final = 1.0
+
+_ids = random.SystemRandom()
+
+
+class NotifyTransport(Protocol):
+    """How a NOTIFY gets to a downstream and its answer back; `transport.dns.UdpExchange` is the real one."""
+
+    async def exchange(self, address: Address, message: bytes, *, is_answer: Callable[[bytes], bool]) -> bytes:
+        """The first answer from `address` that `is_answer` takes; waits until one comes. Raises OSError."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class DeliverySchedule:
+    """How long an answer may take, and the pauses between tries, in seconds; after the last one comes one more try."""
+
+    timeout: float
+    retries: tuple[float, ...]
+
+
+class Delivery:
+    """Tells one downstream of versions; runs until it is cancelled, whatever the downstream does."""
+
+    def __init__(
+        self,
+        address: Address,
+        schedule: DeliverySchedule,
+        transport: NotifyTransport,
+        *,
+        now: Callable[[], int],
+        note: Callable[[Address, NotifyStatus], None],
+    ) -> None:
+        self.address = address
+        self._schedule = schedule
+        self._transport = transport
+        self._now = now
+        self._note = note
+        self._version: ZoneVersion | None = None
+        """what is to be told; None when all is told"""
+        self._news = trio.Event()
+        self._sent_at = -_LEAST_INTERVAL
+
+    def __repr__(self) -> str:
+        return f"<delivery to {format_address(self.address)}>"
+
+    def announce(self, version: ZoneVersion) -> None:
+        """Tell the downstream of `version`, instead of any that it was not told of yet."""
+        self._version = version
+        self._news.set()
+
+    async def run(self) -> None:
+        """Deliver what is announced, for ever."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            version, self._version = self._version, None
+            if version is not None:
+                await self._deliver(version)
+
+    async def _deliver(self, version: ZoneVersion) -> None:
+        """Tell of `version` until it is answered, given up, or there is a later one."""
+        reason = ""
+        for pause in (*self._schedule.retries, None):
+            self._set(version, f"waiting: {reason}" if reason else "waiting")
+            self._sent_at = trio.current_time()
+            answer = await self._try(version)
+            if answer.outcome is NotifyOutcome.ACKNOWLEDGED:
+                self._set(version, "acknowledged")
+                return
+            reason = answer.reason
+            if answer.outcome is NotifyOutcome.REFUSED:
+                # It has heard us, and does not want it: RFC 1996 §3.6 ends the retries with any answer.
+                break
+            if pause is not None and await self._wait_later_version(pause):
+                await trio.sleep_until(self._sent_at + _LEAST_INTERVAL)
+                return
+        self._set(version, f"failed: {reason}")
+
+    async def _wait_later_version(self, pause: float) -> bool:
+        """Wait for `pause` seconds, or until there is a later version; then True."""
+        with trio.move_on_after(pause):
+            await self._news.wait()
+        return self._news.is_set()
+
+    async def _try(self, version: ZoneVersion) -> NotifyAnswer:
+        id_ = _ids.randrange(1 << 16)
+
+        def judge(wire: bytes) -> NotifyAnswer:
+            return judge_notify_answer(wire, version=version, id_=id_)
+
+        wire = None
+        with trio.move_on_after(self._schedule.timeout):
+            try:
+                wire = await self._transport.exchange(
+                    self.address,
+                    encode_notify(version, id_=id_),
+                    is_answer=lambda wire: judge(wire).outcome is not NotifyOutcome.UNRELATED,
+                )
+            except OSError as exc:
+                return NotifyAnswer(NotifyOutcome.UNRELATED, exc.strerror or str(exc))
+        if wire is None:
+            return NotifyAnswer(NotifyOutcome.UNRELATED, f"no answer within {self._schedule.timeout:g} s")
+        return judge(wire)
+
+    def _set(self, version: ZoneVersion, state: str) -> None:
+        self._note(self.address, NotifyStatus(serial=version.serial, state=state, at=self._now()))
