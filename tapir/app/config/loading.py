@@ -15,7 +15,7 @@ from tapir.app.config.server import map_outputs, map_server
 from tapir.app.config.settings import Config, SourceBrakeConfig
 from tapir.app.config.sources import map_source_brake, map_sources
 from tapir.app.config.strict import structure
-from tapir.app.config.values import between
+from tapir.app.config.values import between, path_in
 from tapir.app.config.zone import map_zone, map_zone_brake
 
 SOURCE_BRAKE = SourceBrakeConfig(shrink=0.5, grow=2.0, minimum=1000)
@@ -40,11 +40,13 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
     note_what_is_not_run(report, files)
     config = Config(
         config_dir=folder,
-        state_dir=map_state_dir(files, folder, state_dir),
+        state_dir=map_state_dir(report, files, folder, state_dir),
         start_deadline=top.parse("start-deadline", files.start_deadline, between(0, unit="seconds"), 60),
         zone=zone,
         zone_brake=map_zone_brake(report, rpz),
-        serial_cache=folder / rpz.serialcache if rpz.serialcache else None,
+        serial_cache=Section(report, ("services", "rpz")).parse(
+            "serialcache", rpz.serialcache or None, path_in(folder), None
+        ),
         server=map_server(report, files.dnsengine, outputs),
         sources=map_sources(report, files.sources, folder, brake),
         outputs=outputs,

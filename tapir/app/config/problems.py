@@ -17,7 +17,10 @@ def format_key(path: KeyPath) -> str:
     """`path` as people write it: `dnsengine.addresses[1]`."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f"{'.' if text else ''}{step if step.isprintable() else ascii(step)}"
     return text
 
 

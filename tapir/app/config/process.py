@@ -7,7 +7,7 @@ from tapir.app.config.files import Files
 from tapir.app.config.problems import format_key
 from tapir.app.config.report import Report, Section
 from tapir.app.config.settings import LogConfig
-from tapir.app.config.values import one_of
+from tapir.app.config.values import one_of, path_in
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 DEFAULT_STATE_DIR: Final = Path("/var/lib/dnstapir/tapir")
@@ -34,15 +34,15 @@ def map_log(report: Report, files: Files, folder: Path) -> LogConfig:
         format=section.parse("format", files.log.format, one_of("text", "json"), "text"),
         source_lines=(files.log.mode or "").lower() == "debug",
         to_files=to_files,
-        files=tuple((component, folder / file) for component, _, file in given if file),
+        files=tuple((component, report.parse(path, file, path_in(folder), folder)) for component, path, file in given),
     )
 
 
-def map_state_dir(files: Files, folder: Path, state_dir: Path | None) -> Path:
+def map_state_dir(report: Report, files: Files, folder: Path, state_dir: Path | None) -> Path:
     """Where state goes: what the command line says, else the file, else the default."""
     if state_dir is not None:
         return state_dir.absolute()
-    return folder / files.state_dir if files.state_dir else DEFAULT_STATE_DIR
+    return Section(report, ()).parse("state-dir", files.state_dir or None, path_in(folder), DEFAULT_STATE_DIR)
 
 
 def note_what_is_not_run(report: Report, files: Files) -> None:

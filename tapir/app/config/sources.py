@@ -6,7 +6,8 @@ from typing import Final
 from tapir.app.config.files import SourceBrakeFile, SourceFile
 from tapir.app.config.report import Invalid, Report, Section
 from tapir.app.config.settings import SourceBrakeConfig, SourceConfig
-from tapir.app.config.values import between, one_of, parse_share
+from tapir.app.config.strict import shown
+from tapir.app.config.values import between, one_of, parse_share, path_in
 from tapir.model.actions import ListKind
 
 _WANTED_TYPE: Final = "needed is allowlist, denylist or doubtlist"
@@ -112,7 +113,7 @@ def _map_inactive(
         supported=False,
         required=False,
         broad=bool(source.broad),
-        path=folder / source.filename if source.filename else None,
+        path=None,
         poll_interval=_POLL,
         brake=brake,
     )
@@ -128,13 +129,14 @@ def _not_supported(section: Section, key: str, kind: ListKind, what: str, allowe
 
 
 def _check_id(section: Section, id_: str) -> None:
-    if "/" in id_ or not id_.strip():
-        section.report.error(section.path, "this cannot be the id of a source; allowed is any text without `/`")
+    if "/" in id_ or not id_.strip() or not id_.isprintable():
+        text = "this cannot be the id of a source; allowed is any printable text without `/`"
+        section.report.error(section.path, text)
 
 
 def _parse_name(text: str) -> str:
-    if not text.strip():
-        raise Invalid("the name is empty; allowed is any other text")
+    if not text.strip() or not text.isprintable():
+        raise Invalid(f"{shown(text)} cannot be a list's name; allowed is any printable text")
     return text
 
 
@@ -146,7 +148,9 @@ def _file_of(section: Section, filename: str | None, folder: Path) -> Path | Non
     if not filename:
         section.report.missing((*section.path, "filename"), "needed is the path of the list")
         return None
-    path = folder / filename
+    path = section.parse("filename", filename, path_in(folder), None)
+    if path is None:
+        return None
     try:
         if path.is_dir():
             section.error("filename", f"{path} is a folder; allowed is a file")

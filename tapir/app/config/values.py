@@ -1,7 +1,9 @@
 """What single values may be: each function takes what a file says and returns what it means, or raises Invalid."""
 
+import os
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
 from typing import Final
 
 from tapir.app.config.report import Invalid
@@ -47,6 +49,25 @@ def one_of(*words: str) -> Callable[[str], str]:
 def listed(words: tuple[str, ...] | list[str]) -> str:
     """`words` as a sentence has them: `a, b or c`."""
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def path_in(folder: Path) -> Callable[[str], Path]:
+    """A parser of paths; relative ones start at `folder`."""
+
+    def parse(text: str) -> Path:
+        if "\0" in text or not _is_encodable(text):
+            raise Invalid(f"{shown(text)} is no path; allowed is anything without NUL")
+        return folder / text
+
+    return parse
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parse_action(text: str) -> Action:
