@@ -54,6 +54,7 @@ class Node:
         # The supervisor's view
         self.up = False  # its task runs
         self.ready = False
+        self.start_failed = False  # the latest incarnation crashed before it was ready
         self.wanted = True  # its supervisor means it to run
         self.dynamic = False
         self.trial = False  # started on request, and not ready yet: its failure is the requester's news
@@ -100,16 +101,20 @@ class Node:
         """A new incarnation is about to run."""
         self.up = True
         self.ready = False
+        self.start_failed = False
         self.settled = trio.Event()
         self.ended = trio.Event()
 
     def mark_ready(self) -> None:
         self.ready = True
+        self.trial = False
         self.status = Status.RUNNING
         self._ready_at = trio.current_time()
         self.settled.set()
 
-    def mark_ended(self) -> None:
+    def mark_ended(self, ending: Ending) -> None:
+        # A child that was ready, and crashed before its supervisor had a look, has not failed to start.
+        self.start_failed = ending.how is How.CRASHED and not self.settled.is_set()
         self.up = False
         self.ready = False
         self.settled.set()

@@ -194,12 +194,8 @@ class Supervisor(Node):
     async def _start_all(self, nursery: trio.Nursery) -> None:
         async with self._lock:
             for child in self.children:
-                if (
-                    not await self._launch(nursery, child)
-                    and child.wanted
-                    and self.spec.strategy is not Strategy.ONE_FOR_ONE
-                ):
-                    return  # its end is decided upon by the owner
+                if not await self._launch(nursery, child):
+                    return  # the owner decides what follows
             self._become_ready()
 
     async def _revive(self, nursery: trio.Nursery, child: Node, delay: float) -> None:
@@ -244,13 +240,14 @@ class Supervisor(Node):
 
     async def _add(self, nursery: trio.Nursery, command: Command, spec: ChildSpec) -> None:
         async with self._lock:
-            if any(child.name == command.name for child in self.children):
-                command.finish(NameTaken(f"{self.path or '(root)'} has a child {command.name} already"))
+            try:
+                child = self._append(spec)
+            except NameTaken as error:
+                command.finish(error)
                 return
-            child = self._append(spec)
             child.dynamic = child.trial = True
-            if await self._launch(nursery, child):
-                child.trial = False
+            await self._launch(nursery, child)
+            if not child.trial:
                 command.finish()
                 return
             self._forget(child)
@@ -284,15 +281,15 @@ class Supervisor(Node):
     # One child
 
     async def _launch(self, nursery: trio.Nursery, child: Node) -> bool:
-        """Start a child and wait until it is ready (True) or has ended."""
+        """Start a child and wait until it is ready, or has ended; False when it failed."""
         child.prepare()
         nursery.start_soon(self._run_child, child, name=f"actor {child.path}")
         await child.settled.wait()
-        return child.ready
+        return not child.start_failed
 
     async def _run_child(self, child: Node) -> None:
         ending = await child.run()
-        child.mark_ended()
+        child.mark_ended(ending)
         self._signals.append((child, ending))
         self._wake.set()
 
