@@ -84,7 +84,7 @@ def owner_of(entry: Entry, tails: tuple[bytes, ...]) -> Name:
 class Packer:
     """Cuts records that come in order into chunks.
 
-    `flush` ends a run: what is pending becomes one chunk, or several of about the same size.
+    `chunks` is what came of it; whole chunks may be put there between two runs. `flush` ends a run: what is pending becomes one chunk, or several of about the same size.
     """
 
     def __init__(self, tails: tuple[bytes, ...]) -> None:
@@ -110,18 +110,12 @@ class Packer:
         for entry in entries:
             self.add(entry)
 
-    def append(self, chunk: Chunk) -> None:
-        """Take a whole chunk as it is; the run before it must have been flushed."""
-        self.chunks.append(chunk)
-
-    def reopen(self) -> bool:
-        """Put the records of the last chunk before what is pending; False if there is none."""
-        if not self.chunks:
-            return False
-        last = self.chunks.pop()
-        self._pending[:0] = last.entries()
-        self._octets += len(last.wire)
-        return True
+    def reopen(self) -> None:
+        """Put the records of the last chunk, if there is one, before what is pending."""
+        if self.chunks:
+            last = self.chunks.pop()
+            self._pending[:0] = last.entries()
+            self._octets += len(last.wire)
 
     def flush(self) -> None:
         """End the run."""

@@ -21,12 +21,10 @@ _EMPTY = Found(Action.NONE, exists=True)
 
 
 def look_up(version: ZoneVersion, name: Name) -> Found:
-    """What `name`, given without the zone's name, is in `version`."""
+    """What `name`, given without the zone's name and not empty, is in `version`."""
     action = version.get(name)
     if action:
         return Found(action, exists=True)
-    if name == ROOT:
-        return _EMPTY
     key = order_key(name)
     before, after = version.neighbours(key)
     if after.startswith(key):

@@ -105,7 +105,10 @@ class ZoneVersion:
         return Action(chunk.actions[index])
 
     def neighbours(self, key: bytes) -> tuple[bytes, bytes]:
-        """The order keys of the last rule before `key` and of the first one after it; empty for none."""
+        """The order keys of the last rule before `key`, which is no rule's own, and of the first one after it.
+
+        Empty for none.
+        """
         if not self.chunks:
             return b"", b""
         tails = self.encoding.tails
@@ -113,8 +116,6 @@ class ZoneVersion:
         chunk = self.chunks[position]
         index = self._seek(chunk, key)
         before = chunk.key(index - 1, tails) if index else b""
-        if index < len(chunk) and chunk.key(index, tails) == key:
-            index += 1
         if index < len(chunk):
             return before, chunk.key(index, tails)
         return before, self.firsts[position + 1] if position + 1 < len(self.chunks) else b""

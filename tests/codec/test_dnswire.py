@@ -1,3 +1,5 @@
+import contextlib
+
 import dns.exception
 import dns.message
 import dns.name
@@ -31,7 +33,7 @@ def test_a_header_reads_back(id_, flags, counts):
 
 @given(prefix=LABELS, suffix=LABELS, junk=st.binary(max_size=5))
 def test_a_compressed_name_is_as_dnspython_reads_it(prefix, suffix, junk):
-    base = dns.name.Name([*suffix, b""]).to_wire()
+    base = b"".join(bytes([len(label)]) + label for label in (*suffix, b""))
     start = len(junk)
     wire = junk + base + b"".join(bytes([len(label)]) + label for label in prefix) + bytes([0xC0, start])
     position = start + len(base)
@@ -48,10 +50,8 @@ def test_a_compressed_name_is_as_dnspython_reads_it(prefix, suffix, junk):
 @given(wire=st.binary(max_size=300), position=st.integers(0, 300))
 def test_garbage_is_a_wire_error_and_names_agree_with_dnspython(wire, position):
     for read in (skip_name, read_record, read_question):
-        try:
+        with contextlib.suppress(WireError):
             read(wire, position)
-        except WireError:
-            pass
     try:
         ours = read_name(wire, position)[0]
     except WireError:

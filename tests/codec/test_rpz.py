@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tapir.codec.dnswire import encode_header, read_question, read_record
 from tapir.codec.rpz import RpzError, action_of, encode_record, record_tail, target_of
 from tapir.model.actions import Action
-from tapir.model.names import ROOT, format_name, parse_name
+from tapir.model.names import ROOT, Name, format_name, parse_name
 
 # draft-vixie-dnsop-dns-rpz-00 §3, and pop.md §5
 TARGETS = [
@@ -54,7 +54,7 @@ def test_a_record_reads_back_in_dnspython(owner, action, ttl):
     name = dns.name.Name([*owner, b""])
     tail = record_tail(action, ttl=ttl, redirect=SERVER)
     question = parse_name("rpz.example") + b"\0\x06\0\1"
-    message = encode_header(1, 0x8400, (1, 1, 0, 0)) + question + encode_record(name.to_wire(), tail)
+    message = encode_header(1, 0x8400, (1, 1, 0, 0)) + question + encode_record(Name(name.to_digestable()), tail)
     [rrset] = dns.message.from_wire(message).answer
     assert (rrset.rdtype, rrset.rdclass, rrset.ttl) == (dns.rdatatype.CNAME, dns.rdataclass.IN, ttl)
     assert rrset.name == dns.name.Name([*owner, b"rpz", b"example", b""])

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -68,7 +69,7 @@ def test_the_inverse_leads_back(settings, old, new):
 
 @given(contents=st.lists(CONTENTS, min_size=1, max_size=6))
 def test_composing_is_the_difference_of_the_ends(contents):
-    steps = [delta_between(old, new) for old, new in zip(contents, contents[1:], strict=False)]
+    steps = [delta_between(old, new) for old, new in pairwise(contents)]
     assert as_dicts(compose(steps)) == as_dicts(delta_between(contents[0], contents[-1]))
 
 

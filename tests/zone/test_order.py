@@ -11,7 +11,7 @@ from tapir.zone.order import in_order, order_key
 
 ODD = st.sampled_from([b"\0", b"\1", b"\2", b"a", b"*", b"\0a", b"\1\1", b"\1\2", b"ab", b"\0\0", b"\xff"])
 NAMES = st.lists(st.one_of(ODD, st.binary(min_size=1, max_size=4)), max_size=5).map(
-    lambda labels: Name(dns.name.Name([*labels, b""]).canonicalize().to_wire())
+    lambda labels: Name(dns.name.Name([*labels, b""]).to_digestable())
 )
 
 
@@ -40,8 +40,8 @@ def test_the_order_of_rfc_4034():
         "*.z.example.",
         "\\200.z.example.",
     ]
-    names = [Name(dns.name.from_text(text).canonicalize().to_wire()) for text in texts]
-    assert sorted(reversed(names), key=order_key) == names
+    names = [Name(dns.name.from_text(text).to_digestable()) for text in texts]
+    assert sorted(random.Random(1).sample(names, len(names)), key=order_key) == names
 
 
 @pytest.mark.parametrize("count", [0, 1, 2048, 2049, 10_000])

@@ -17,9 +17,7 @@ from tapir.zone.version import ZoneVersion
 
 SAID = [action for action in Action if action is not Action.NONE]
 LABELS = st.one_of(st.sampled_from([b"a", b"b", b"*", b"\0", b"\1"]), st.binary(min_size=1, max_size=6))
-NAMES = st.lists(LABELS, min_size=1, max_size=4).map(
-    lambda labels: Name(dns.name.Name([*labels, b""]).canonicalize().to_wire())
-)
+NAMES = st.lists(LABELS, min_size=1, max_size=4).map(lambda labels: Name(dns.name.Name([*labels, b""]).to_digestable()))
 CONTENTS = st.dictionaries(NAMES, st.sampled_from(SAID), max_size=60)
 
 
@@ -85,6 +83,12 @@ def test_what_does_not_fit_raises_and_changes_nothing(settings, tiny_chunks, con
     assert_holds(version, content)
 
 
+def test_reprs_show_sizes_and_no_names(settings):
+    version = ZoneVersion.build(settings, 1, block(many(10)))
+    assert repr(version.chunks) == f"(<Chunk of 10 records, {len(version.chunks[0].wire)} octets>,)"
+    assert version.get(ROOT) is Action.NONE
+
+
 def test_an_empty_version_is_its_apex(settings):
     version = ZoneVersion.build(settings, 1)
     assert_holds(version, {})
@@ -133,11 +137,11 @@ def test_only_dirty_chunks_are_rebuilt(settings):
 def test_longest_names_fit_and_longer_ones_do_not(settings):
     room = 255 - len(settings.apex)
     labels = [b"a" * 63] * 3
-    longest = Name(dns.name.Name([b"b" * (room - 3 * 64 - 1), *labels, b""]).to_wire())
+    longest = Name(dns.name.Name([b"b" * (room - 3 * 64 - 1), *labels, b""]).to_digestable())
     assert len(longest) + len(settings.apex) - 1 == 255
     content = {longest: Action.REDIRECT}
     assert_holds(ZoneVersion.build(settings, 1, block(content)), content)
-    longer = Name(dns.name.Name([b"b" * (room - 3 * 64), *labels, b""]).to_wire())
+    longer = Name(dns.name.Name([b"b" * (room - 3 * 64), *labels, b""]).to_digestable())
     with pytest.raises(ZoneError, match="no owner"):
         ZoneVersion.build(settings, 1, block({longer: Action.DROP}))
 
