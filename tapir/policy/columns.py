@@ -117,9 +117,8 @@ class Columns:
             self._tags[source] = np.zeros(0, np.uint32)
         self.grow()
         place = self._places[source]
-        before = self._held_stars(slots)
         self._words[place.word][slots] |= place.mask
-        self.stars += self._held_stars(slots) - before
+        self._count_stars(slots)
         if source in self._tags:
             self._tags[source][slots] = tags
         return slots
@@ -129,22 +128,15 @@ class Columns:
         slots = self._table.known_slots_of(names)
         slots = slots[slots > STAR_OF_ROOT]
         place = self._places[source]
-        before = self._held_stars(slots)
         self._words[place.word][slots] &= ~place.mask
-        self.stars += self._held_stars(slots) - before
+        self._count_stars(slots)
         if source in self._tags:
             self._tags[source][slots] = 0
         return slots
 
-    def _held_stars(self, slots: Slots) -> int:
-        return int(np.count_nonzero(self.held(np.unique(slots[(slots & 1) == 1]))))
-
-    def held(self, slots: Slots) -> Flags:
-        """Whether any list has `slots` as entries."""
-        held: Flags = self._words[0][slots] != 0
-        for words in self._words[1:]:
-            held |= words[slots] != 0
-        return held
+    def _count_stars(self, changed: Slots) -> None:
+        if (changed & 1).any():
+            self.stars = int(np.count_nonzero(self.all_held()[1::2]))
 
     def all_held(self) -> Flags:
         """Whether any list has it as an entry, for each slot of the table."""

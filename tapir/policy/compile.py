@@ -82,7 +82,6 @@ class Emission:
     def forget(self, freed: Nodes) -> None:
         """The table freed these nodes, which are on no list and for which nothing is emitted any more."""
         self._covered[freed] = False
-        self._decided[2 * freed] = self._decided[2 * freed + 1] = _NONE
 
     def _affected(self, touched: Slots) -> Nodes:
         """The nodes that `touched` bears on: themselves, all below a wildcard, and all above any of them."""

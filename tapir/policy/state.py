@@ -50,12 +50,17 @@ class PolicyState:
         return int(np.count_nonzero(self._columns.all_held()))
 
     @property
+    def node_count(self) -> int:
+        """How many names the table keeps: those on lists, those above them, and the root."""
+        return len(self._table)
+
+    @property
     def record_count(self) -> int:
         """How many records the zone is to hold, its apex aside."""
         return self._records
 
     def __repr__(self) -> str:
-        return f"<PolicyState of {self.list_count} lists, {len(self._table)} nodes, {self._records} records>"
+        return f"<PolicyState of {self.list_count} lists, {self.node_count} nodes, {self._records} records>"
 
     def set_lists(self, lists: Iterable[ListContent]) -> RecordDelta:
         """Replace all lists, which ones there are included."""
