@@ -84,7 +84,8 @@ def owner_of(entry: Entry, tails: tuple[bytes, ...]) -> Name:
 class Packer:
     """Cuts records that come in order into chunks.
 
-    `chunks` is what came of it; whole chunks may be put there between two runs. `flush` ends a run: what is pending becomes one chunk, or several of about the same size.
+    `chunks` is what came of it; whole chunks may be put there between two runs. `flush` ends a run: what is
+    pending becomes one chunk, or several of about the same size.
     """
 
     def __init__(self, tails: tuple[bytes, ...]) -> None:
