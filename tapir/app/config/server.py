@@ -57,11 +57,11 @@ def map_server(report: Report, engine: DnsEngineFile, outputs: tuple[OutputConfi
         addresses=addresses,
         allow_transfer=_allowed(section, engine.allow_transfer, outputs),
         limits=LimitsConfig(
-            connections=limits.parse("connections", engine.limits.connections, between(1), 1000),
+            connections=limits.parse("connections", engine.limits.connections, between(1), 512),
             connections_per_address=limits.parse(
-                "connections-per-address", engine.limits.connections_per_address, between(1), 50
+                "connections-per-address", engine.limits.connections_per_address, between(1), 64
             ),
-            idle_timeout=limits.parse("idle-timeout", engine.limits.idle_timeout, between(1, unit="seconds"), 30),
+            idle_timeout=limits.parse("idle-timeout", engine.limits.idle_timeout, between(1, unit="seconds"), 10),
         ),
     )
 

@@ -87,7 +87,7 @@ def _map_active(section: Section, id_: str, source: SourceFile, folder: Path, br
     )
 
 
-_POLL: Final = 5
+_POLL: Final = 1
 
 
 def _map_inactive(

@@ -69,7 +69,7 @@ class Health(Actor[HealthMessage]):
         *,
         settings: HealthSettings,
         keeper: ActorRef[Any],
-        server: ActorRef[Any],
+        server: ActorRef[Any] | None,
         lists: ActorRef[Any],
         report: Callable[[HealthStatus], Awaitable[None]],
     ) -> None:
@@ -98,7 +98,7 @@ class Health(Actor[HealthMessage]):
                 ctx.reply(await self._look(ctx))
 
     async def _announce(self, ctx: Context[HealthMessage], version: VersionPublished) -> None:
-        server = await self._ask(self._server, GetServer())
+        server = await self._ask(self._server, GetServer()) if self._server is not None else None
         listening = ",".join(server.listening) if server is not None else "nothing"
         ctx.log.info(
             "ready zone=%s serial=%d records=%d listening=%s",

@@ -1,0 +1,188 @@
+"""The supervisor process: configuration and state in, a running tree, signals, an exit code.
+
+    read configuration ─▶ lock state ─▶ start the tree ─▶ serve ─┬─ SIGHUP ─▶ read, judge, swap ─▶ serve
+                                                                 └─ SIGTERM, SIGINT ─▶ stop in order ─▶ exit 0
+
+Exit codes: 0 stopped as asked, 1 gave up or could not start, 2 the configuration is wrong.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from actors import ActorError, ActorSystem, SystemClock
+from tapir.app.config import Config, ConfigErrors, changes_needing_restart, load
+from tapir.app.logs import LogSettings, configure_logging
+from tapir.app.systemd import ServiceManager
+from tapir.app.tree import Tree
+from tapir.model.messages.control import HealthStatus
+from tapir.model.names import format_name
+from tapir.services.control.status import ProcessFacts
+from tapir.store.errors import StateLocked, StoreError
+from tapir.store.state import StateDirectory
+from tapir.version import commit, version
+
+DONE: Final = 0
+FAILED: Final = 1
+WRONG_CONFIGURATION: Final = 2
+
+log = logging.getLogger("tapir")
+
+# The loop answers DNS while workers decide and compress: with the interpreter's 5 ms a worker could keep it waiting
+# for tens of milliseconds (docs/decisions/0001).
+_SWITCH_INTERVAL: Final = 0.0005
+
+# What upstream logs where, by our loggers.
+_FILE_LOGGERS: Final = {
+    "main": "",
+    "dnsengine": "actors.authority",
+    "mqtt": "actors.uplink",
+    "policy": "actors.evaluator",
+}
+
+
+def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
+    """Run until told to stop; returns the exit code. Everything that goes wrong is logged before it returns."""
+    configure_logging(LogSettings())
+    log.info("tapir %s (%s), pid %d", version(), commit(), os.getpid())
+    try:
+        config = load(config_dir, state_dir)
+    except ConfigErrors as exc:
+        for notice in exc.notices:
+            log.warning("%s", notice)
+        for line in exc.lines:
+            log.error("%s", line)
+        log.error("the configuration cannot be used; nothing was started")
+        return WRONG_CONFIGURATION
+    _take_logging(config)
+    try:
+        state = StateDirectory.open(config.state_dir)
+    except StateLocked as exc:
+        log.error("%s", exc)
+        return FAILED
+    except (StoreError, OSError) as exc:
+        log.error("the state directory %s cannot be used: %s", config.state_dir, exc)
+        return FAILED
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    code = DONE
+    try:
+        trio.run(Process(config=config, state=state, state_dir=state_dir).run)
+        log.info("stopped")
+    except* ActorError as group:
+        for exception in _leaves(group):
+            log.error("gave up: %s", exception)
+        code = FAILED
+    finally:
+        state.close()
+    return code
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for exception in group.exceptions:
+        found += _leaves(exception) if isinstance(exception, BaseExceptionGroup) else [exception]
+    return found
+
+
+def _take_logging(config: Config) -> None:
+    files = {_FILE_LOGGERS[name]: path for name, path in config.log.files} if config.log.to_files else {}
+    settings = LogSettings(
+        level=config.log.level,
+        json=config.log.format == "json",
+        source_lines=config.log.source_lines,
+        files=files,
+    )
+    for problem in configure_logging(settings):
+        log.warning("%s", problem)
+    for notice in config.notices:
+        log.log(logging.WARNING if notice.warning else logging.INFO, "%s", notice)
+
+
+class Process:
+    """One life of the process, from its start to its stop."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        state: StateDirectory,
+        state_dir: Path | None,
+        manager: ServiceManager | None = None,
+    ) -> None:
+        self._config = config
+        self._state = state
+        self._state_dir = state_dir
+        self._manager = manager if manager is not None else ServiceManager.from_environment()
+        self._system = ActorSystem(clock=SystemClock())
+        facts = ProcessFacts(
+            version=version(),
+            commit=commit(),
+            pid=os.getpid(),
+            started_at=time.time_ns() // 1000,
+            config_dir=str(config.config_dir),
+            state_dir=str(config.state_dir),
+        )
+        self._tree = Tree(system=self._system, state=state, facts=facts, report=self._report)
+
+    async def run(self) -> None:
+        """Start the tree, serve, and stop it in order. Raises ActorError when the tree cannot start or gives up."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async with trio.open_nursery() as helpers:
+                # Signals are heard from the first moment: a stop during the start is obeyed, too.
+                helpers.start_soon(self._obey, signals)
+                helpers.start_soon(self._stay_alive)
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(self._system.run, self._tree.specify(self._config))
+                    self._manager.ready(f"serving {format_name(self._config.zone.name)}")
+                    log.info("started")
+                helpers.cancel_scope.cancel()
+
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        async for signum in signals:
+            if signum == signal.SIGHUP:
+                await self._reload()
+                continue
+            log.info("stopping: got %s", signal.Signals(signum).name)
+            self._manager.stopping()
+            self._system.request_stop(signal.Signals(signum).name)
+
+    async def _reload(self) -> None:
+        self._manager.reloading()
+        try:
+            # A configuration directory can hang as any file system can.
+            config = await trio.to_thread.run_sync(load, self._config.config_dir, self._state_dir)
+        except ConfigErrors as exc:
+            for line in exc.lines:
+                log.error("%s", line)
+            log.error("reload: the configuration cannot be used; the one in effect stays")
+            self._manager.ready("reload failed: the old configuration stays")
+            return
+        _take_logging(config)
+        for key in changes_needing_restart(self._config, config):
+            log.warning("reload: %s takes effect at the next start only", key)
+        try:
+            await self._tree.reconfigure(self._config, config)
+        except ActorError as exc:
+            log.error("reload: not all of it could be handed over: %s; reload again or restart", exc)
+        else:
+            log.info("reload: the new configuration is in effect")
+        self._config = config
+        self._manager.ready(f"serving {format_name(self._config.zone.name)}")
+
+    async def _stay_alive(self) -> None:
+        if self._manager.watchdog is None:
+            return
+        while True:
+            self._manager.alive()
+            await trio.sleep(self._manager.watchdog)
+
+    async def _report(self, status: HealthStatus) -> None:
+        text = "ready" if status.ready else "not ready: " + "; ".join(status.reasons)
+        self._manager.status("; ".join((text, *status.warnings)))

@@ -1,0 +1,287 @@
+"""The composition root: from a configuration to the supervision tree, read top to bottom.
+
+    tapir (one for one)
+    ├── authority (rest for one)    keeper ─▶ notifier ─▶ server
+    ├── control (one for one)       health, console
+    ├── evaluator (rest for one)    lists ─▶ policy
+    └── sources (one for one)       an actor for each list file
+
+They start in this order and stop in the reverse one: nothing flows into what has stopped. Refs are made first and the
+factories close over them, so nobody looks anybody up.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from actors import (
+    ActorRef,
+    ActorSpec,
+    ActorSystem,
+    Intensity,
+    MailboxSpec,
+    Overflow,
+    Strategy,
+    SupervisorSpec,
+)
+from tapir.app.config import Config, SocketAddress, SourceConfig
+from tapir.model.messages.control import HealthStatus
+from tapir.model.names import Name, format_name
+from tapir.services.authority.keeper import MAILBOX as KEEPER_MAILBOX
+from tapir.services.authority.keeper import KeeperSettings, ZoneKeeper
+from tapir.services.authority.notifier import MAILBOX as NOTIFIER_MAILBOX
+from tapir.services.authority.notifier import ConfigureNotifier, Notifier, NotifierSettings
+from tapir.services.authority.server import MAILBOX as SERVER_MAILBOX
+from tapir.services.authority.server import ConfigureServer, ServerSettings, ZoneServer
+from tapir.services.control.console import Console, ConsoleSettings
+from tapir.services.control.health import Health, HealthSettings
+from tapir.services.control.status import ControlRefs, ProcessFacts
+from tapir.services.evaluator.brake import BrakeSettings
+from tapir.services.evaluator.lists import ConfigureLists, ListKeeper, ListKeeperSettings, stream_of
+from tapir.services.evaluator.policy import ConfigurePolicy, EvaluatorSettings, PolicyEvaluator
+from tapir.services.evaluator.roster import SourceSettings
+from tapir.services.sources.file import FileSource, FileSourceSettings
+from tapir.store.state import StateDirectory
+from tapir.zone.settings import ZoneSettings
+
+_BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)
+"""For those whom content flows to: who brings more than is taken waits, down to the file that is read."""
+
+_QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
+"""For actors that are only asked: who asks too much is told so, and nobody waits."""
+
+# One broken list, crashing its source again and again, must not use up the others' restarts.
+_SOURCE_INTENSITY: Final = Intensity(restarts=10, period=600)
+_SOURCES_INTENSITY: Final = Intensity(restarts=1000, period=60)
+
+
+class Tree:
+    """The tree of one process: what it is made of, and how a new configuration reaches it."""
+
+    def __init__(
+        self,
+        *,
+        system: ActorSystem,
+        state: StateDirectory,
+        facts: ProcessFacts,
+        report: Callable[[HealthStatus], Awaitable[None]],
+    ) -> None:
+        self._system = system
+        self._state = state
+        self._facts = facts
+        self._report = report
+        self._keeper = system.ref("authority/keeper")
+        self._notifier = system.ref("authority/notifier")
+        self._server = system.ref("authority/server")
+        self._health = system.ref("control/health")
+        self._lists = system.ref("evaluator/lists")
+        self._policy = system.ref("evaluator/policy")
+
+    def specify(self, config: Config) -> SupervisorSpec:
+        """The whole tree for `config`. Raises StoreError when the zone's folder cannot be made."""
+        return SupervisorSpec(
+            name="tapir",
+            strategy=Strategy.ONE_FOR_ONE,
+            children=(
+                self._authority(config),
+                self._control(config),
+                self._evaluator(config),
+                self._sources(config),
+            ),
+        )
+
+    async def reconfigure(self, old: Config, new: Config) -> None:
+        """Hand over what can change while the tree runs. Raises ActorError when some of it cannot be handed over.
+
+        The list keeper hears of sources before the new ones speak and after the gone ones fell silent, so no list
+        is ever taken for another.
+        """
+        zone = old.zone.name  # a new zone name takes a restart: until then every part goes on with the old one
+        if old.server.active:
+            server = server_settings(new, zone=old.zone, addresses=old.server.addresses)
+            await self._server.tell(ConfigureServer(settings=server))
+            await self._notifier.tell(ConfigureNotifier(settings=notifier_settings(new)))
+        before = {source.id: file_settings(source, zone=zone) for source in running_sources(old)}
+        after = {source.id: file_settings(source, zone=zone) for source in running_sources(new)}
+        sources = self._system.supervisor("sources")
+        for source_id in set(sources.children()) - {key for key, value in after.items() if before.get(key) == value}:
+            await sources.stop_child(source_id)
+        await self._lists.tell(ConfigureLists(settings=self._list_settings(new)))
+        await self._policy.tell(ConfigurePolicy(settings=EvaluatorSettings(zone=format_name(zone), policy=new.policy)))
+        running = set(sources.children())
+        for source_id, settings in after.items():
+            if source_id not in running:
+                await sources.start_child(self._source(settings))
+
+    def _authority(self, config: Config) -> SupervisorSpec:
+        settings = KeeperSettings(
+            zone=config.zone,
+            store_path=self._state.zone(format_name(config.zone.name)),
+            serial_cache=config.serial_cache,
+            brake_change=config.zone_brake.change,
+            brake_minimum=config.zone_brake.minimum,
+        )
+        keeper: ActorSpec[Any] = ActorSpec(
+            name="keeper",
+            factory=lambda: ZoneKeeper(
+                settings, policy=self._policy, server=self._server, notifier=self._notifier, health=self._health
+            ),
+            mailbox=KEEPER_MAILBOX,
+        )
+        if not config.server.active:
+            return SupervisorSpec(name="authority", strategy=Strategy.REST_FOR_ONE, children=(keeper,))
+        serving = server_settings(config, zone=config.zone, addresses=config.server.addresses)
+        notifying = notifier_settings(config)
+        return SupervisorSpec(
+            name="authority",
+            strategy=Strategy.REST_FOR_ONE,
+            children=(
+                keeper,
+                ActorSpec(
+                    name="notifier",
+                    factory=lambda: Notifier(notifying, keeper=self._keeper),
+                    mailbox=NOTIFIER_MAILBOX,
+                ),
+                ActorSpec(
+                    name="server",
+                    factory=lambda: ZoneServer(serving, keeper=self._keeper, notifier=self._notifier),
+                    mailbox=SERVER_MAILBOX,
+                ),
+            ),
+        )
+
+    def _control(self, config: Config) -> SupervisorSpec:
+        serves = config.server.active
+        refs = ControlRefs(
+            keeper=self._keeper,
+            server=self._server if serves else None,
+            notifier=self._notifier if serves else None,
+            lists=self._lists,
+            policy=self._policy,
+            health=self._health,
+        )
+        console = ConsoleSettings(socket=self._state.console)
+        health: ActorSpec[Any] = ActorSpec(
+            name="health",
+            factory=lambda: Health(
+                settings=HealthSettings(),
+                keeper=self._keeper,
+                server=self._server if serves else None,
+                lists=self._lists,
+                report=self._report,
+            ),
+            mailbox=_QUESTIONS,
+        )
+        return SupervisorSpec(
+            name="control",
+            strategy=Strategy.ONE_FOR_ONE,
+            children=(
+                health,
+                ActorSpec(
+                    name="console",
+                    factory=lambda: Console(settings=console, system=self._system, refs=refs, facts=self._facts),
+                    mailbox=_QUESTIONS,
+                ),
+            ),
+        )
+
+    def _evaluator(self, config: Config) -> SupervisorSpec:
+        lists = self._list_settings(config)
+        evaluating = EvaluatorSettings(zone=format_name(config.zone.name), policy=config.policy)
+        return SupervisorSpec(
+            name="evaluator",
+            strategy=Strategy.REST_FOR_ONE,
+            children=(
+                ActorSpec(
+                    name="lists",
+                    factory=lambda: ListKeeper(lists, policy=self._policy, source_ref=self._source_ref),
+                    mailbox=_BULK,
+                    stream=stream_of,
+                ),
+                ActorSpec(
+                    name="policy",
+                    factory=lambda: PolicyEvaluator(evaluating, lists=self._lists, keeper=self._keeper),
+                    mailbox=_BULK,
+                ),
+            ),
+        )
+
+    def _sources(self, config: Config) -> SupervisorSpec:
+        return SupervisorSpec(
+            name="sources",
+            strategy=Strategy.ONE_FOR_ONE,
+            intensity=_SOURCES_INTENSITY,
+            children=tuple(
+                self._source(file_settings(source, zone=config.zone.name)) for source in running_sources(config)
+            ),
+        )
+
+    def _source(self, settings: FileSourceSettings) -> ActorSpec[Any]:
+        return ActorSpec(
+            name=settings.id,
+            factory=FileSource.factory(settings, lists=self._lists),
+            mailbox=_QUESTIONS,
+            intensity=_SOURCE_INTENSITY,
+        )
+
+    def _source_ref(self, source_id: str) -> ActorRef[Any]:
+        return self._system.ref(f"sources/{source_id}")
+
+    def _list_settings(self, config: Config) -> ListKeeperSettings:
+        return ListKeeperSettings(
+            store_path=self._state.lists,
+            start_deadline=config.start_deadline,
+            sources=tuple(
+                SourceSettings(
+                    id=source.id,
+                    name=source.name,
+                    kind=source.kind,
+                    origin=f"{source.origin} {source.path}" if source.path is not None else source.origin,
+                    active=source.active,
+                    required=source.required,
+                    supported=source.supported,
+                    brake=BrakeSettings(
+                        shrink=source.brake.shrink, grow=source.brake.grow, minimum=source.brake.minimum
+                    ),
+                )
+                for source in config.sources
+            ),
+        )
+
+
+def running_sources(config: Config) -> tuple[SourceConfig, ...]:
+    """The sources that get an actor."""
+    return tuple(source for source in config.sources if source.active and source.supported)
+
+
+def file_settings(source: SourceConfig, *, zone: Name) -> FileSourceSettings:
+    """The settings of a list file's actor."""
+    if source.path is None:
+        raise AssertionError(f"the supported source {source.id} has no file")  # the configuration sees to that
+    return FileSourceSettings(
+        id=source.id,
+        kind=source.kind,
+        path=source.path,
+        zone=zone,
+        format=source.format,
+        broad=source.broad,
+        poll_interval=source.poll_interval,
+    )
+
+
+def server_settings(config: Config, *, zone: ZoneSettings, addresses: tuple[SocketAddress, ...]) -> ServerSettings:
+    """The settings of the zone server, for `zone` on `addresses`."""
+    return ServerSettings(
+        zone=zone,
+        addresses=tuple((address.host, address.port) for address in addresses),
+        allow=config.server.allow_transfer,
+        max_connections=config.server.limits.connections,
+        max_connections_per_address=config.server.limits.connections_per_address,
+        idle_timeout=config.server.limits.idle_timeout,
+    )
+
+
+def notifier_settings(config: Config) -> NotifierSettings:
+    """The settings of the notifier."""
+    return NotifierSettings(
+        downstreams=tuple((output.address.host, output.address.port) for output in config.outputs),
+    )
