@@ -132,7 +132,11 @@ class ListStore:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator["ListTransaction"]:
-        """All changes made within are durable when the block ends, or none is made when it raises."""
+        """All changes made within are durable when the block ends, or none is made when it raises.
+
+        A step that fails has failed the whole transaction: what it raises is to leave the block, and only outside is it
+        a StoreError.
+        """
         with self._database.writing():
             transaction = ListTransaction(self._database, _read_state(self._database))
             yield transaction

@@ -93,7 +93,7 @@ def test_a_flipped_octet_of_the_zone_is_noticed_or_harmless(zone: Path, tmp_path
         damaged = bytearray(sound)
         damaged[position] ^= change
         path.write_bytes(damaged)
-        print(position, change)  # noqa: T201 - captured; says which, when the test fails
+        print(position, change)
         if check_zone(path, serials=range(COMMITS, COMMITS + 1)) is None:
             corrupt += 1
         else:

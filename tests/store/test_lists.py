@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tapir.model.blocks import EMPTY_NAMES, ListBlock, NameBlock
 from tapir.model.messages.lists import Refusal
 from tapir.model.names import Name, parse_name
 from tapir.store import lists
+from tapir.store.errors import StoreCorrupt
 from tapir.store.lists import ListStore, StoredList, StoredPending
 
 Entries = dict[Name, int]
@@ -32,6 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_new_store_knows_no_source(path: Path) -> None:
     store = ListStore.open(path)
+    assert store.path == path
     assert store.load_all() == ()
     with pytest.raises(KeyError):
         store.load("feed")
@@ -118,6 +121,15 @@ def test_a_malformed_block_is_the_callers_mistake(path: Path) -> None:
         store.replace("feed", content=ListBlock(names=EMPTY_NAMES, tags=b"1234"), digest="d", loaded_at=1)
     assert store.load_all() == ()
     store.close()
+
+
+def test_a_store_without_its_state_is_corrupt(path: Path) -> None:
+    ListStore.open(path).close()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("DELETE FROM item")
+    connection.close()
+    with pytest.raises(StoreCorrupt, match="state is missing"):
+        ListStore.open(path)
 
 
 def test_many_changes_do_not_grow_the_file_without_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,3 +225,44 @@ def test_an_interrupted_creation_leaves_nothing_behind(path: Path) -> None:
 def test_a_folder_that_is_missing_is_no_corruption(tmp_path: Path) -> None:
     with pytest.raises(StoreFull, match=r"unable to open|No such"):
         ZoneStore.open(tmp_path / "missing" / "zone.db")
+
+
+def tamper(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("UPDATE log SET mark = mark + 1", "wrong mark"),
+        ("DELETE FROM log WHERE number = 3", "missing"),
+        ("DELETE FROM log WHERE number = 5", "missing"),
+        ("UPDATE log SET sealed = (SELECT sealed FROM log WHERE number = 4) WHERE number = 3", "another blob's place"),
+        ("UPDATE log SET sealed = 'text'", "something else"),
+        ("DELETE FROM item WHERE key = 'base'", "base is missing"),
+        ("DELETE FROM item WHERE key = 'state'", "state is missing"),
+        ("UPDATE item SET sealed = zeroblob(100)", "does not begin like one"),
+        ("CREATE TABLE more (x)", "not ours"),
+        ("DROP INDEX log_by_mark", "not ours"),
+    ],
+)
+def test_what_sqlite_finds_sound_and_is_not_is_corrupt(path: Path, oracle, statement: str, reason: str) -> None:
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0)
+    for serial in range(1, 6):
+        store.commit(oracle.delta(serial))
+    store.close()
+    tamper(path, statement)
+
+    def use() -> None:
+        store = ZoneStore.open(path)
+        try:
+            store.prune(3)
+            store.load()
+        finally:
+            store.close()
+
+    with pytest.raises(StoreCorrupt, match=reason):
+        use()
