@@ -59,7 +59,7 @@ def test_the_smallest_configuration_has_every_default(write_config):
     assert config.server.active
     assert config.server.addresses == (SocketAddress("127.0.0.1", 5359),)
     assert config.server.allow_transfer == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-    assert config.server.limits == LimitsConfig(connections=1000, connections_per_address=50, idle_timeout=30)
+    assert config.server.limits == LimitsConfig(connections=512, connections_per_address=64, idle_timeout=10)
     assert config.sources == ()
     assert config.outputs == ()
     assert (config.log.level, config.log.format, config.log.to_files, config.log.files) == ("info", "text", False, ())
@@ -287,7 +287,13 @@ def test_a_summary_for_people(write_config, source_text):
         ("/var/lib/dnstapir/rpz-serial.yaml", "serial.yaml", ("services.rpz.serialcache",)),
         ("active: true", "active: false", ("dnsengine.active",)),
         ('"[::1]:0"', '"[::1]:1"', ("dnsengine.addresses",)),
-        ("connections: 10", "connections: 11", ("dnsengine.limits",)),
+        ("connections: 10", "connections: 11", ()),
+        ("ttl: 5", "ttl: 6", ("services.rpz.ttl",)),
+        ("retry: 2", "retry: 3", ("services.rpz.soa.retry",)),
+        ("ns: [a.example., b.example.]", "ns: []", ("services.rpz.ns",)),
+        ("redirect: garden", "redirect: park", ("services.rpz.redirect",)),
+        ("max-age: 7", "max-age: 8", ("services.rpz.journal.max-age",)),
+        ("minimum: 9", "minimum: 10", ("services.rpz.brake",)),
         ("state-dir: state", "state-dir: other", ("state-dir",)),
         ("2001:db8::1", "2001:db8::2", ()),
         ("start-deadline: 5", "start-deadline: 6", ()),
