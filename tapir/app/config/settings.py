@@ -11,7 +11,6 @@ import attrs
 
 from tapir.app.config.problems import Notice
 from tapir.model.actions import ListKind
-from tapir.model.names import format_name
 from tapir.policy.settings import PolicySettings
 from tapir.zone.settings import ZoneSettings
 
@@ -132,17 +131,3 @@ class Config:
     policy: PolicySettings
     log: LogConfig
     notices: tuple[Notice, ...] = attrs.field(default=(), eq=False)
-
-    def summary(self) -> tuple[str, ...]:
-        """What this comes to, in a few lines for people."""
-        running = [source for source in self.sources if source.active and source.supported]
-        left_out = [source.id for source in self.sources if source.active and not source.supported]
-        kinds = [f"{sum(source.kind is kind for source in running)} {kind.value}s" for kind in ListKind]
-        listening = ", ".join(map(str, self.server.addresses)) if self.server.active else ""
-        lines = [
-            f"zone {format_name(self.zone.name)} on {listening or 'no address'}",
-            f"sources: {', '.join(kinds)}" + (f"; not supported yet: {', '.join(left_out)}" if left_out else ""),
-            f"outputs: {', '.join(str(output.address) for output in self.outputs) or 'none'}",
-            f"state in {self.state_dir}",
-        ]
-        return tuple(lines)

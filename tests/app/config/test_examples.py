@@ -21,17 +21,36 @@ PAGE = (ROOT / "docs/configuration.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
-WANTED = """
-log.file log.verbose log.debug
-services.rpz.zonename services.rpz.serialcache services.reaper.interval services.refreshengine.active
-dnsengine.active dnsengine.name dnsengine.addresses dnsengine.logfile
-apiserver.active apiserver.name apiserver.key apiserver.addresses apiserver.tlsaddresses
-bootstrapserver.active bootstrapserver.name bootstrapserver.addresses bootstrapserver.tlsaddresses
-policy.allowlist.action policy.denylist.action
-policy.doubtlist.numsources.limit policy.doubtlist.numsources.action
-policy.doubtlist.numtapirtags.limit policy.doubtlist.numtapirtags.action
-policy.doubtlist.denytapir.tags policy.doubtlist.denytapir.action
-""".split()
+WANTED = [
+    "log.file",
+    "log.verbose",
+    "log.debug",
+    "services.rpz.zonename",
+    "services.rpz.serialcache",
+    "services.reaper.interval",
+    "services.refreshengine.active",
+    "dnsengine.active",
+    "dnsengine.name",
+    "dnsengine.addresses",
+    "dnsengine.logfile",
+    "apiserver.active",
+    "apiserver.name",
+    "apiserver.key",
+    "apiserver.addresses",
+    "apiserver.tlsaddresses",
+    "bootstrapserver.active",
+    "bootstrapserver.name",
+    "bootstrapserver.addresses",
+    "bootstrapserver.tlsaddresses",
+    "policy.allowlist.action",
+    "policy.denylist.action",
+    "policy.doubtlist.numsources.limit",
+    "policy.doubtlist.numsources.action",
+    "policy.doubtlist.numtapirtags.limit",
+    "policy.doubtlist.numtapirtags.action",
+    "policy.doubtlist.denytapir.tags",
+    "policy.doubtlist.denytapir.action",
+]
 
 
 def test_the_standalone_example_loads_and_has_its_lists():

@@ -269,17 +269,6 @@ def test_the_state_dir_is_found_in_a_broken_configuration(write_config, tmp_path
     assert read_state_dir(tmp_path / "absent") is None
 
 
-def test_a_summary_for_people(write_config, source_text):
-    text = source_text(type="allowlist") + source_text(source="mqtt").removeprefix("sources:\n").replace("x:", "core:")
-    config = load(write_config(sources=text, outputs="outputs: { o: { active: true, downstream: 192.0.2.53 } }"))
-    assert config.summary() == (
-        "zone rpz.pop.example. on 127.0.0.1:5359",
-        "sources: 1 allowlists, 0 denylists, 0 doubtlists; not supported yet: core",
-        "outputs: 192.0.2.53:53",
-        "state in /var/lib/dnstapir/tapir",
-    )
-
-
 @pytest.mark.parametrize(
     ("old", "new", "keys"),
     [
