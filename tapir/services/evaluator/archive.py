@@ -48,7 +48,7 @@ class ListArchive:
             store = self._open()
             known = {stored.source: stored for stored in store.load_all()}
             for key, state in states.items():
-                if key in known and state.settings.active and state.settings.supported:
+                if key in known and state.settings.supported:
                     states[key] = _load(store, key, known[key], state)
             if foreign := known.keys() - states.keys():
                 with store.transaction() as transaction:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from actors import Actor, ActorRef, Context, StopReason, Timer
+from actors import Actor, ActorRef, Context, Request, StopReason, Timer
 from tapir.model.blocks import EMPTY_NAMES, ListBlock
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import (
@@ -27,6 +27,7 @@ from tapir.model.messages.lists import (
 )
 from tapir.services.evaluator.brake import BrakeSettings
 from tapir.services.evaluator.difference import ListDifference, difference
+from tapir.services.evaluator.latest import Latest
 from tapir.services.evaluator.roster import (
     Gate,
     Reaction,
@@ -60,8 +61,8 @@ class ListKeeperSettings:
 
 
 @attrs.frozen(kw_only=True)
-class ConfigureLists:
-    """New settings are in force; `store_path` is looked at only when the keeper starts.
+class ConfigureLists(Request[None]):
+    """New settings are in force when this is answered, also after a crash; another `store_path` is not looked at.
 
     Stop the actors of sources that are gone or changed before, and start the new ones after.
     """
@@ -102,24 +103,36 @@ class ListKeeper(Actor[ListKeeperMessage]):
 
     def __init__(
         self,
-        settings: ListKeeperSettings,
+        latest: Latest[ListKeeperSettings],
         *,
         policy: ActorRef[Any],
         source_ref: Callable[[str], ActorRef[Any]],
     ) -> None:
-        self._settings = settings
+        self._latest = latest
         self._policy = policy
         self._source_ref = source_ref
-        self._saving = Saving(settings.store_path)
+        self._saving = Saving(latest.value.store_path)
         self._states: dict[str, SourceState] = {}
         self._position = StreamPosition(epoch="", sequence=0)
         self._gate = Gate(publish=False, waiting_for=())
         self._deadline: Timer | None = None
         self._suspended_digests: dict[str, str] = {}
 
+    @classmethod
+    def factory(
+        cls,
+        settings: ListKeeperSettings,
+        *,
+        policy: ActorRef[Any],
+        source_ref: Callable[[str], ActorRef[Any]],
+    ) -> Callable[[], "ListKeeper"]:
+        """Makes the incarnations; `source_ref` names the place of the actor of a source, by its id."""
+        latest = Latest(settings)
+        return lambda: cls(latest, policy=policy, source_ref=source_ref)
+
     async def started(self, ctx: Context[ListKeeperMessage]) -> None:
         """Restore what the sources said last; a store that fails is reported and gone without."""
-        self._set_states(await self._saving.restore(ctx, self._settings.sources))
+        self._set_states(await self._saving.restore(ctx, self._latest.value.sources))
         for state in self._states.values():
             if state.pending is not None:
                 log_held(ctx.log, state)
@@ -148,6 +161,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 ctx.reply(self._snapshot())
             case ConfigureLists():
                 await self._configure(ctx, message.settings)
+                ctx.reply(None)
             case DeadlinePassed():
                 self._deadline = None
                 self._set_states(waive_missing(self._states.values()))
@@ -166,7 +180,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
             block=message.content, digest=message.digest, refusals=message.refusals, loaded_at=message.loaded_at
         )
         before = state.content
-        after, reaction = take_content(state, content, brake=state.settings.brake or self._settings.brake)
+        after, reaction = take_content(state, content, brake=state.settings.brake or self._latest.value.brake)
         match reaction:
             case Reaction.SAME:
                 self._states[message.source] = after
@@ -185,6 +199,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 await self._put_in_effect(ctx, after, changed)
                 if before is None or before.refusals != content.refusals:
                     log_refusals(ctx.log, content.refusals, message.source)
+        # Only crashes in a row say that a list is bad: one this month and one the next do not.
+        ctx.resume(message.source)
 
     async def _put_in_effect(
         self, ctx: Context[ListKeeperMessage], state: SourceState, changed: ListDifference
@@ -259,7 +275,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
 
     async def _configure(self, ctx: Context[ListKeeperMessage], settings: ListKeeperSettings) -> None:
         """Sources come, go or change; a new epoch makes the policy evaluator ask for all lists."""
-        self._settings = settings
+        self._latest.value = settings
         lists_before = [each.description for each in self._lists()]
         states, gone = reconfigure(self._states.values(), settings.sources)
         self._set_states(states)
@@ -280,7 +296,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
             self._deadline.cancel()
             self._deadline = None
         if judge_gate(self._states.values()).awaited:
-            self._deadline = ctx.send_after(self._settings.start_deadline, DeadlinePassed())
+            self._deadline = ctx.send_after(self._latest.value.start_deadline, DeadlinePassed())
 
     def _lists(self) -> tuple[ListContent, ...]:
         return tuple(

@@ -1,11 +1,12 @@
 """The policy evaluator: what all lists say, decided by the operator's policy, as the records of one zone."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
 
-from actors import Actor, ActorRef, AskError, Context
+from actors import Actor, ActorRef, AskError, Context, Request
 from tapir.model.blocks import RecordDelta
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import GetLists, ListsChanged, ListsSnapshot, StreamPosition
@@ -16,6 +17,7 @@ from tapir.policy.columns import UnknownListError
 from tapir.policy.settings import PolicySettings
 from tapir.policy.state import PolicyState
 from tapir.services.evaluator.following import Following, Step
+from tapir.services.evaluator.latest import Latest
 
 _ASK_AGAIN: Final = 1.0
 
@@ -33,8 +35,8 @@ class EvaluatorSettings:
 
 
 @attrs.frozen(kw_only=True)
-class ConfigurePolicy:
-    """Another policy is in force; `zone` is looked at only when the evaluator starts."""
+class ConfigurePolicy(Request[None]):
+    """Another policy is in force when this is answered, also after a crash; another `zone` is not looked at."""
 
     settings: EvaluatorSettings
 
@@ -61,7 +63,9 @@ class PolicyEvaluator(Actor[PolicyMessage]):
     differences. The policy state is the actor's alone: work on it runs in a worker, and the actor waits for that.
     """
 
-    def __init__(self, settings: EvaluatorSettings, *, lists: ActorRef[Any], keeper: ActorRef[Any]) -> None:
+    def __init__(self, latest: Latest[EvaluatorSettings], *, lists: ActorRef[Any], keeper: ActorRef[Any]) -> None:
+        settings = latest.value
+        self._latest = latest
         self._zone = settings.zone
         self._lists = lists
         self._keeper = keeper
@@ -75,6 +79,14 @@ class PolicyEvaluator(Actor[PolicyMessage]):
         self._told = False
         self._position = StreamPosition(epoch=uuid.uuid4().hex, sequence=0)
         self._decided_at: int | None = None
+
+    @classmethod
+    def factory(
+        cls, settings: EvaluatorSettings, *, lists: ActorRef[Any], keeper: ActorRef[Any]
+    ) -> Callable[[], "PolicyEvaluator"]:
+        """Makes the incarnations."""
+        latest = Latest(settings)
+        return lambda: cls(latest, lists=lists, keeper=keeper)
 
     async def started(self, ctx: Context[PolicyMessage]) -> None:
         """Ask for the lists; ready without waiting for them."""
@@ -105,8 +117,10 @@ class PolicyEvaluator(Actor[PolicyMessage]):
                     )
                 )
             case ConfigurePolicy():
+                self._latest.value = attrs.evolve(self._latest.value, policy=message.settings.policy)
                 delta = await ctx.run_blocking(self._state.set_policy, message.settings.policy)
                 await self._decided(ctx, delta)
+                ctx.reply(None)
 
     # Following the lists
 
@@ -173,7 +187,7 @@ class PolicyEvaluator(Actor[PolicyMessage]):
         await self._tell(ctx, delta)
 
     async def _tell(self, ctx: Context[PolicyMessage], delta: RecordDelta) -> None:
-        """Tell the keeper what the zone is to hold, or who is missing; `delta` is what changed since it was told last."""
+        """Tell the keeper what the zone is to hold, or who is missing; `delta` is what changed since the last time."""
         if self._following.base is None:
             return  # told when the base has arrived
         if not self._publish:
