@@ -284,7 +284,8 @@ class ActorCell(Node):
     def close(self, why: str) -> None:
         self.mailbox.close()
         self.purge(why)
-        self.status = Status.STOPPED
+        if self.status is not Status.FAILED:
+            self.status = Status.STOPPED
 
     def remove(self) -> None:
         self.close("removed")

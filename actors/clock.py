@@ -22,11 +22,11 @@ class SystemClock:
 
 
 class ManualClock:
-    """A wall time for tests: begins at `start` and goes on with Trio's clock, so that it is virtual too."""
+    """A wall time for tests: begins at `start`, when made or first used in Trio, and goes on with Trio's."""
 
     def __init__(self, start: int = 1_700_000_000_000_000) -> None:
         self._start = start
-        self._origin: float | None = None
+        self._origin = trio.current_time() if trio.lowlevel.in_trio_run() else None
 
     def now(self) -> int:
         here = trio.current_time()

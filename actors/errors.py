@@ -88,5 +88,8 @@ def unwrap(error: Exception) -> Exception:
 
 def error_text(error: BaseException) -> str:
     """`Type: text`, for logs and statistics; error texts must therefore be free of private data."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an error that cannot say what it is must not bring down who deals with it
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

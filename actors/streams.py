@@ -28,7 +28,14 @@ class StreamGuard:
 
     def stream_of(self, message: Any) -> Hashable | None:
         """The stream of a message, None for none."""
-        return None if self._stream_of is None else self._stream_of(message)
+        if self._stream_of is None:
+            return None
+        try:
+            stream = self._stream_of(message)
+            hash(stream)
+        except Exception:  # noqa: BLE001 - this is asked while a crash is dealt with, and must not be the next one
+            return None
+        return stream
 
     def crashed(self, stream: Hashable) -> bool:
         """Count a crash; True when it suspends the stream."""

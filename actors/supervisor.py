@@ -332,7 +332,8 @@ class Supervisor(Node):
             child.purge(why)
 
     def close(self, why: str) -> None:
-        self.status = Status.STOPPED
+        if self.status is not Status.FAILED:
+            self.status = Status.STOPPED
         for child in reversed(self.children):
             child.close(why)
 

@@ -14,7 +14,7 @@ from actors.node import Ending, Node
 from actors.ref import ActorRef
 from actors.runtime import Runtime
 from actors.spec import StopReason, SupervisorSpec, SystemSettings
-from actors.statistics import LatencyHistogram, NodeStatistics, Status, SystemStatistics
+from actors.statistics import LatencyHistogram, Status, SystemStatistics
 from actors.supervisor import ChildSpec, Command, Supervisor
 
 log = logging.getLogger("actors")
@@ -136,9 +136,11 @@ class ActorSystem:
 
     def statistics(self) -> SystemStatistics:
         """A snapshot of the whole tree; answers whatever its actors do. Raises ActorError before `run`."""
+        if self._root is None:
+            raise ActorError("the system does not run")
         return SystemStatistics(
             at=self._runtime.clock.now(),
-            root=self._tree(),
+            root=self._root.statistics(),
             dead_letters=self._runtime.dead_letter_count,
             workers=self._runtime.workers.statistics(),
             lag=self._lag.statistics(),
@@ -165,11 +167,6 @@ class ActorSystem:
             if node.path == path:
                 return node
         raise UnknownActor(f"there is nothing at {path!r}")
-
-    def _tree(self) -> NodeStatistics:
-        if self._root is None:
-            raise ActorError("the system does not run")
-        return self._root.statistics()
 
     async def _report_ready(self, root: Supervisor, task_status: trio.TaskStatus[None]) -> None:
         await root.settled.wait()

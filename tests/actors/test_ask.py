@@ -105,7 +105,7 @@ async def test_asks_of_a_crashing_actor_fail_at_once_queued_ones_too(autojump_cl
         await wait_all_tasks_blocked()
         assert failures == ["it crashed: OSError: disk full"] * 3
         assert trio.current_time() == 1.0
-        assert system.statistics().find("a").mailbox.depth == 0  # type: ignore[union-attr]
+        assert system.statistics().find("a").mailbox.depth == 0
 
 
 async def test_asks_of_a_full_waiting_mailbox_fail_at_once_too(autojump_clock: MockClock, tree: Any) -> None:

@@ -234,10 +234,10 @@ async def test_a_stop_before_the_start_and_a_second_run(autojump_clock: MockCloc
     system = tree.system()
     assert system.status is Status.WAITING
     system.request_stop("early")
-    async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:  # noqa: ASYNC112 - `started` must have been called too
         await nursery.start(system.run, tree.of(worker("a", diary)))
     assert [line for line in diary if "cancelled" not in line] == []
-    assert system.status is Status.STOPPED
+    assert system.status.value == "stopped"
     with pytest.raises(ActorError, match="runs once"):
         await system.run(tree.of())
 
@@ -272,7 +272,7 @@ async def test_asks_fail_at_once_when_the_system_stops(autojump_clock: MockClock
     ):
         system.ref("a").tell_nowait(Work(seconds=100))
         await wait_all_tasks_blocked()
-        nursery.start_soon(ask, system.ref("a"))
+        nursery.start_soon(ask, system.ref("a"))  # noqa: ASYNC111 - it is to outlive the system
         await wait_all_tasks_blocked()
     assert failed == [2.0]
 
