@@ -193,13 +193,13 @@ class Tree:
             children=(
                 ActorSpec(
                     name="lists",
-                    factory=lambda: ListKeeper(lists, policy=self._policy, source_ref=self._source_ref),
+                    factory=ListKeeper.factory(lists, policy=self._policy, source_ref=self._source_ref),
                     mailbox=_BULK,
                     stream=stream_of,
                 ),
                 ActorSpec(
                     name="policy",
-                    factory=lambda: PolicyEvaluator(evaluating, lists=self._lists, keeper=self._keeper),
+                    factory=PolicyEvaluator.factory(evaluating, lists=self._lists, keeper=self._keeper),
                     mailbox=_BULK,
                 ),
             ),
