@@ -167,7 +167,7 @@ class ActorCell(Node):
         try:
             if envelope.signal is not None:
                 envelope.message = envelope.signal(envelope.message)
-            if self.streams.blocks(envelope.message):
+            if self.spec.stream is not None and self.streams.blocks(envelope.message):
                 self._refuse_suspended(envelope)
                 return
             if self.tracers:

@@ -275,6 +275,8 @@ class Mailbox:
         self._waiting.clear()
 
     def _wake(self) -> None:
-        self.high_water = max(self.high_water, len(self))
+        depth = len(self._queue) + len(self._signals)
+        if depth > self.high_water:
+            self.high_water = depth
         if self._receiver:
             self._receiver.unpark()

@@ -10,6 +10,7 @@ from actors.mailbox import Delivery, Envelope
 from actors.message import Request, describe
 
 if TYPE_CHECKING:
+    from actors.mailbox import Mailbox
     from actors.runtime import Runtime
 
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -41,14 +42,22 @@ class ActorRef(Generic[M_contra]):
 
         Never raises because of the mailbox; cancelled while it waits, the message was not delivered.
         """
-        return await self._put(Envelope(message))
+        mailbox = self._runtime.mailboxes.get(self.path)
+        if mailbox is None:
+            await trio.lowlevel.checkpoint()
+            delivery = Delivery.DEAD
+        else:
+            delivery = await mailbox.put(Envelope(message))
+        if delivery is Delivery.DEAD:
+            self._bury(mailbox, message)
+        return delivery
 
     def tell_nowait(self, message: M_contra) -> Delivery:
         """As `tell`, but FULL (and counted) where it would have to wait."""
         mailbox = self._runtime.mailboxes.get(self.path)
         delivery = Delivery.DEAD if mailbox is None else mailbox.put_nowait(Envelope(message))
         if delivery is Delivery.DEAD:
-            self._runtime.bury(self.path, "no such actor" if mailbox is None else "stopped", message)
+            self._bury(mailbox, message)
         elif delivery is Delivery.FULL and mailbox is not None:
             mailbox.count("full", message)
         return delivery
@@ -68,8 +77,10 @@ class ActorRef(Generic[M_contra]):
         envelope = Envelope(message, reply=reply)
         try:
             with self._runtime.waits.waiting(asker, self.path), trio.move_on_after(seconds):
-                delivery = await self._put(envelope)
+                mailbox = self._runtime.mailboxes.get(self.path)
+                delivery = Delivery.DEAD if mailbox is None else await mailbox.put(envelope)
                 if delivery is Delivery.DEAD:
+                    self._bury(mailbox, message)
                     reply.give_up("there is no such actor, or it stopped")
                 elif delivery is Delivery.REJECTED or delivery is Delivery.DROPPED:
                     reply.reject(f"its mailbox is full ({delivery.value})")
@@ -82,13 +93,5 @@ class ActorRef(Generic[M_contra]):
                     mailbox.discard(envelope)
         raise AskTimeout(path=self.path, message=reply.message, reason=f"no answer within {seconds:g} s")
 
-    async def _put(self, envelope: Envelope) -> Delivery:
-        mailbox = self._runtime.mailboxes.get(self.path)
-        if mailbox is None:
-            await trio.lowlevel.checkpoint()
-            delivery = Delivery.DEAD
-        else:
-            delivery = await mailbox.put(envelope)
-        if delivery is Delivery.DEAD:
-            self._runtime.bury(self.path, "no such actor" if mailbox is None else "stopped", envelope.message)
-        return delivery
+    def _bury(self, mailbox: "Mailbox | None", message: object) -> None:
+        self._runtime.bury(self.path, "no such actor" if mailbox is None else "stopped", message)
