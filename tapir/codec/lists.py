@@ -196,21 +196,29 @@ def _words(line: bytes | None) -> list[bytes] | None:
 
 def _parse_entry(text: str) -> tuple[Name, ...]:
     """The names that an entry stands for. Raises NameSyntaxError."""
-    if text[0] == ".":
-        return (ROOT,) if text == "." else (_everything_below(text, parse_name(text[1:])),)
+    if text[0] == "." and text != ".":
+        name = _parse_base(text, text[1:])
+        if not _has_room_below(name) or name == ROOT:
+            raise NameSyntaxError(
+                text=text, reason="it has an empty label" if name == ROOT else "no name fits below it"
+            )
+        return (Name(_WILDCARD + name),)
     if text[0] == "|":
         if not (text.startswith("||") and text.endswith("^")):
             raise NameSyntaxError(text=text, reason="`||` wants a `^` at its end and nothing after it")
-        name = parse_name(text[2:-1])
-        return name, _everything_below(text, name)
+        name = _parse_base(text, text[2:-1])
+        return (name, Name(_WILDCARD + name)) if _has_room_below(name) else (name,)
     if text[-1].isdigit() and _ADDRESS.fullmatch(text):
         raise NameSyntaxError(text=text, reason="it is an address")
     return (parse_name(text),)
 
 
-def _everything_below(text: str, name: Name) -> Name:
+def _parse_base(text: str, base: str) -> Name:
+    name = parse_name(base)
     if is_wildcard(name):
         raise NameSyntaxError(text=text, reason="a wildcard cannot stand below a wildcard")
-    if len(name) + len(_WILDCARD) > MAX_NAME:
-        raise NameSyntaxError(text=text, reason="no name fits below it")
-    return Name(_WILDCARD + name)
+    return name
+
+
+def _has_room_below(name: Name) -> bool:
+    return len(name) + len(_WILDCARD) <= MAX_NAME

@@ -26,13 +26,12 @@ class NameBlock:
     @classmethod
     def of(cls, names: Iterable[Name]) -> "NameBlock":
         """The block that holds `names` in their order."""
-        collected = list(names)
-        offsets = array("I", bytes(4 * (len(collected) + 1)))
-        position = 0
-        for index, name in enumerate(collected, 1):
-            position += len(name)
-            offsets[index] = position
-        return cls(data=b"".join(collected), offsets=offsets.tobytes())
+        data = bytearray()
+        offsets = array("I", (0,))
+        for name in names:  # not one join: that would hold the interpreter for as long as it takes
+            data += name
+            offsets.append(len(data))
+        return cls(data=bytes(data), offsets=offsets.tobytes())
 
     def __len__(self) -> int:
         return len(self.offsets) // 4 - 1

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from tapir.codec.rpz import target_of
 from tapir.model.actions import Action, ListKind
 from tapir.model.messages.policy import Explanation, ListHit, RuleOutcome
 from tapir.model.names import Name, format_name
@@ -15,19 +16,16 @@ from tapir.policy.table import NameTable
 
 _ORDER: Final = (ListKind.ALLOW, ListKind.DENY, ListKind.DOUBT)
 
-# As dnsext RPZ writes them (draft-vixie-dnsop-dns-rpz-00 §3); where REDIRECT leads is the zone's affair.
-_TARGETS: Final = {
-    Action.PASSTHRU: "rpz-passthru.",
-    Action.REDIRECT: "(the redirect target)",
-    Action.NODATA: "*.",
-    Action.NXDOMAIN: ".",
-    Action.DROP: "rpz-drop.",
-    Action.TCP_ONLY: "rpz-tcp-only.",
-}
-
 
 def explain(
-    name: Name, *, zone: Name, settings: PolicySettings, table: NameTable, columns: Columns, emitted: Actions
+    name: Name,
+    *,
+    zone: Name,
+    redirect: Name | None,
+    settings: PolicySettings,
+    table: NameTable,
+    columns: Columns,
+    emitted: Actions,
 ) -> Explanation:
     """Why `name` is answered as it is: every list that holds it, and what each rule made of that.
 
@@ -59,7 +57,7 @@ def explain(
         hits=hits,
         rules=tuple(outcome for outcome, _ in rules),
         winner=_winner(rules) if stage == ListKind.DOUBT.value else "" if stage == "none" else stage,
-        emitted=_record(slot, zone=zone, table=table, emitted=emitted),
+        emitted=_record(slot, zone=zone, redirect=redirect, table=table, emitted=emitted),
     )
 
 
@@ -92,10 +90,16 @@ def _winner(outcomes: tuple[tuple[RuleOutcome, Action], ...]) -> str:
     return max(fired, key=lambda each: each[1])[0].rule if fired else ""
 
 
-def _record(slot: int, *, zone: Name, table: NameTable, emitted: Actions) -> str:
+def _record(slot: int, *, zone: Name, redirect: Name | None, table: NameTable, emitted: Actions) -> str:
     """The record that a resolver finds for what `slot` decides, or nothing."""
     for at in table.path(slot):
         if emitted[at]:
             owner = format_name(Name(table.name_of(at)[:-1] + zone))
-            return f"{owner} CNAME {_TARGETS[Action(int(emitted[at]))]}"
+            return f"{owner} CNAME {_target(Action(int(emitted[at])), redirect)}"
     return ""
+
+
+def _target(action: Action, redirect: Name | None) -> str:
+    if action is Action.REDIRECT and redirect is None:
+        return "(the redirect target)"
+    return format_name(target_of(action, redirect=redirect))

@@ -26,9 +26,10 @@ class PolicyState:
     Mutable, and owned by one actor. After an exception that is not UnknownListError it is good for nothing.
     """
 
-    def __init__(self, settings: PolicySettings, *, zone: Name) -> None:
+    def __init__(self, settings: PolicySettings, *, zone: Name, redirect: Name | None = None) -> None:
         self._settings = settings
         self._zone = zone
+        self._redirect = redirect  # for explanations only: records say REDIRECT, the zone knows where that leads
         self._table = NameTable()
         self._columns = Columns((), self._table)
         self._emission = Emission(self._table, zone)
@@ -118,6 +119,7 @@ class PolicyState:
         return explain(
             name,
             zone=self._zone,
+            redirect=self._redirect,
             settings=self._settings,
             table=self._table,
             columns=self._columns,
