@@ -1,8 +1,9 @@
 """The configuration: upstream's four files and our extension keys in, one frozen `Config` or all errors out."""
 
-from tapir.app.config.loading import changes_needing_restart, load, read_state_dir
+from tapir.app.config.loading import load, read_state_dir
 from tapir.app.config.problems import ConfigErrors, Fault, Notice, Place
 from tapir.app.config.process import DEFAULT_STATE_DIR
+from tapir.app.config.reloading import after_reload, changes_needing_restart
 from tapir.app.config.settings import (
     Config,
     LimitsConfig,
@@ -30,6 +31,7 @@ __all__ = [
     "SourceBrakeConfig",
     "SourceConfig",
     "ZoneBrakeConfig",
+    "after_reload",
     "changes_needing_restart",
     "load",
     "read_state_dir",

@@ -1,7 +1,6 @@
 """From a folder to a `Config`, or to all that is wrong with it."""
 
 from pathlib import Path
-from typing import Final
 
 import attrs
 
@@ -73,38 +72,3 @@ def _check_folder(config_dir: Path) -> None:
     if text:
         text += f"; allowed is a folder with {', '.join(FILES)}"
         raise ConfigErrors(errors=(Fault(place=Place(config_dir), key="", text=text),), notices=())
-
-
-def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:
-    """The keys whose change a reload does not take, as the files spell them."""
-    zone = tuple(
-        (f"services.rpz.{key}", getattr(old.zone, field), getattr(new.zone, field)) for key, field in _ZONE_FIELDS
-    )
-    values = (
-        *zone,
-        ("services.rpz.brake", old.zone_brake, new.zone_brake),
-        ("services.rpz.serialcache", old.serial_cache, new.serial_cache),
-        ("dnsengine.active", old.server.active, new.server.active),
-        ("dnsengine.addresses", old.server.addresses, new.server.addresses),
-        ("state-dir", old.state_dir, new.state_dir),
-    )
-    # NS names that nobody configured follow the zone's name, which is told already.
-    own = {"services.rpz.ns"} if old.zone.name != new.zone.name else set()
-    return tuple(key for key, before, after in values if before != after and key not in own)
-
-
-_ZONE_FIELDS: Final = (
-    ("zonename", "name"),
-    ("soa.mname", "mname"),
-    ("soa.rname", "rname"),
-    ("soa.refresh", "refresh"),
-    ("soa.retry", "retry"),
-    ("soa.expire", "expire"),
-    ("soa.minimum", "minimum"),
-    ("ns", "ns"),
-    ("ttl", "ttl"),
-    ("redirect", "redirect"),
-    ("journal.max-size", "journal_max_octets"),
-    ("journal.max-age", "journal_max_age"),
-    ("journal.max-deltas", "journal_max_deltas"),
-)

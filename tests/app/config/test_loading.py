@@ -12,7 +12,6 @@ from tapir.app.config import (
     SocketAddress,
     SourceBrakeConfig,
     ZoneBrakeConfig,
-    changes_needing_restart,
     load,
     read_state_dir,
 )
@@ -267,29 +266,3 @@ def test_the_state_dir_is_found_in_a_broken_configuration(write_config, tmp_path
     assert read_state_dir(write_config()) is None
     assert read_state_dir(write_config(more="state-dir: [a]")) is None
     assert read_state_dir(tmp_path / "absent") is None
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "keys"),
-    [
-        ("RPZ.Pop.example", "other.example", ("services.rpz.zonename",)),
-        ("/var/lib/dnstapir/rpz-serial.yaml", "serial.yaml", ("services.rpz.serialcache",)),
-        ("active: true", "active: false", ("dnsengine.active",)),
-        ('"[::1]:0"', '"[::1]:1"', ("dnsengine.addresses",)),
-        ("connections: 10", "connections: 11", ()),
-        ("ttl: 5", "ttl: 6", ("services.rpz.ttl",)),
-        ("retry: 2", "retry: 3", ("services.rpz.soa.retry",)),
-        ("ns: [a.example., b.example.]", "ns: []", ("services.rpz.ns",)),
-        ("redirect: garden", "redirect: park", ("services.rpz.redirect",)),
-        ("max-age: 7", "max-age: 8", ("services.rpz.journal.max-age",)),
-        ("minimum: 9", "minimum: 10", ("services.rpz.brake",)),
-        ("state-dir: state", "state-dir: other", ("state-dir",)),
-        ("2001:db8::1", "2001:db8::2", ()),
-        ("start-deadline: 5", "start-deadline: 6", ()),
-    ],
-)
-def test_what_a_reload_does_not_take(write_config, old, new, keys):
-    before = load(write_config(main=EVERYTHING))
-    assert old in EVERYTHING
-    assert changes_needing_restart(before, load(write_config(main=EVERYTHING.replace(old, new)))) == keys
-    assert changes_needing_restart(before, before) == ()

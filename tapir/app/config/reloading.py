@@ -1,0 +1,68 @@
+"""What a reload takes of a new configuration, and what waits for a restart."""
+
+from typing import Final
+
+import attrs
+
+from tapir.app.config.settings import Config
+from tapir.model.actions import Action
+
+_ZONE_FIELDS: Final = (
+    ("zonename", "name"),
+    ("soa.mname", "mname"),
+    ("soa.rname", "rname"),
+    ("soa.refresh", "refresh"),
+    ("soa.retry", "retry"),
+    ("soa.expire", "expire"),
+    ("soa.minimum", "minimum"),
+    ("ns", "ns"),
+    ("ttl", "ttl"),
+    ("redirect", "redirect"),
+    ("journal.max-size", "journal_max_octets"),
+    ("journal.max-age", "journal_max_age"),
+    ("journal.max-deltas", "journal_max_deltas"),
+)
+
+
+def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:
+    """The keys whose change a reload does not take, as the files spell them."""
+    zone = tuple(
+        (f"services.rpz.{key}", getattr(old.zone, field), getattr(new.zone, field)) for key, field in _ZONE_FIELDS
+    )
+    values = (
+        *zone,
+        ("services.rpz.brake", old.zone_brake, new.zone_brake),
+        ("services.rpz.serialcache", old.serial_cache, new.serial_cache),
+        ("dnsengine.active", old.server.active, new.server.active),
+        ("dnsengine.addresses", old.server.addresses, new.server.addresses),
+        ("state-dir", old.state_dir, new.state_dir),
+        ("policy", False, _lacks_target(old, new)),
+    )
+    # NS names that nobody configured follow the zone's name, which is told already.
+    own = {"services.rpz.ns"} if old.zone.name != new.zone.name else set()
+    return tuple(key for key, before, after in values if before != after and key not in own)
+
+
+def after_reload(old: Config, new: Config) -> Config:
+    """What is in effect when a process that runs on `old` has taken of `new` what it can.
+
+    The rest stays as in `old`, so that the next reload names it again. A policy that redirects waits for the
+    restart that gives the zone its target: until then no version could hold its records.
+    """
+    return attrs.evolve(
+        new,
+        zone=old.zone,
+        zone_brake=old.zone_brake,
+        serial_cache=old.serial_cache,
+        state_dir=old.state_dir,
+        server=attrs.evolve(new.server, active=old.server.active, addresses=old.server.addresses),
+        policy=old.policy if _lacks_target(old, new) else new.policy,
+    )
+
+
+def _lacks_target(old: Config, new: Config) -> bool:
+    policy = new.policy
+    actions = {policy.denylist_action, policy.numsources_action, policy.numtapirtags_action}
+    if policy.denytapir_mask:
+        actions.add(policy.denytapir_action)
+    return old.zone.redirect is None and Action.REDIRECT in actions
