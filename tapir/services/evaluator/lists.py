@@ -149,6 +149,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
         match message:
             case SourceLoaded():
                 await self._take(ctx, message)
+                # Only crashes in a row say that a list is bad: one this month and one the next do not.
+                ctx.resume(message.source)
             case SourceUnchanged():
                 await self._confirm(ctx, message)
             case SourceFailed():
@@ -199,8 +201,6 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 await self._put_in_effect(ctx, after, changed)
                 if before is None or before.refusals != content.refusals:
                     log_refusals(ctx.log, content.refusals, message.source)
-        # Only crashes in a row say that a list is bad: one this month and one the next do not.
-        ctx.resume(message.source)
 
     async def _put_in_effect(
         self, ctx: Context[ListKeeperMessage], state: SourceState, changed: ListDifference
