@@ -240,7 +240,7 @@ class _Reading:
             case "float" if text.lstrip("+-").replace(".", "", 1).isdecimal():
                 return float(text)
             case tag:
-                raise _Refused(node.start_mark.line + 1, f"the YAML tag {tag} is not used here", path)
+                raise _Refused(node.start_mark.line + 1, f"the YAML tag {tag!r} is not used here", path)
 
 
 def _entries(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:

@@ -4,6 +4,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from tapir.app.config.files import DnsEngineFile, OutputFile
+from tapir.app.config.problems import format_key
 from tapir.app.config.report import Report, Section
 from tapir.app.config.settings import LimitsConfig, OutputConfig, Prefix, ServerConfig, SocketAddress
 from tapir.app.config.strict import shown
@@ -33,7 +34,9 @@ def map_outputs(report: Report, outputs: dict[str, OutputFile] | None) -> tuple[
             fallback=None,
         )
         if address in found:
-            section.warn("downstream", f"outputs.{found[address].id} has this address too; it is notified once")
+            section.warn(
+                "downstream", f"{format_key(('outputs', found[address].id))} has this address too; it is notified once"
+            )
         elif address is not None:
             found[address] = OutputConfig(id=name, address=address)
     return tuple(found.values())
@@ -78,6 +81,7 @@ def _allowed(
         address = ip_address(output.address.host.partition("%")[0])
         if not any(address in prefix for prefix in prefixes):
             section.warn(
-                "allow-transfer", f"leaves out {address}, which outputs.{output.id} notifies and which may not transfer"
+                "allow-transfer",
+                f"leaves out {address}, which {format_key(('outputs', output.id))} notifies and which may not transfer",
             )
     return prefixes

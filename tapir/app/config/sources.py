@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from tapir.app.config.files import SourceBrakeFile, SourceFile
+from tapir.app.config.problems import format_key
 from tapir.app.config.report import Invalid, Report, Section
 from tapir.app.config.settings import SourceBrakeConfig, SourceConfig
 from tapir.app.config.strict import shown
@@ -167,7 +168,5 @@ def _check_names(report: Report, sources: tuple[SourceConfig, ...]) -> None:
     for source in filter(lambda source: source.active, sources):
         other = first.setdefault((source.kind, source.name), source)
         if other is not source:
-            path = ("sources", source.id, "name")
-            report.error(
-                path, f"sources.{other.id} is a {source.kind.value} of this name too; allowed is a name of its own"
-            )
+            taken = f"{format_key(('sources', other.id))} is a {source.kind.value} of this name too"
+            report.error(("sources", source.id, "name"), f"{taken}; allowed is a name of its own")
