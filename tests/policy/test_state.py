@@ -358,6 +358,16 @@ def test_a_list_fed_by_two_sources_counts_once() -> None:
     assert state.decide(name) is Action.NONE
 
 
+def test_a_small_change_to_many_names_is_a_small_delta() -> None:
+    state = PolicyState(SETTINGS, zone=ZONE)
+    many = {parse_name(f"n{number}.example."): 0 for number in range(3000)}
+    assert len(state.set_lists(contents({"deny": many})).added) == 3000
+    gone, new = parse_name("n7.example."), parse_name("new.example.")
+    delta = state.apply([change("deny", [gone], {new: 0, parse_name("n8.example."): 0})])
+    assert as_dict(delta.removed) == {gone: Action.NODATA}
+    assert as_dict(delta.added) == {new: Action.NODATA}
+
+
 def test_numbers_are_used_again() -> None:
     state = PolicyState(SETTINGS, zone=ZONE)
     state.set_lists(contents({}))
