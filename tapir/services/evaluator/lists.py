@@ -181,6 +181,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
         content = SourceContent(
             block=message.content, digest=message.digest, refusals=message.refusals, loaded_at=message.loaded_at
         )
+        if state.error:
+            ctx.log.info("source %s works again", message.source)
         before = state.content
         after, reaction = take_content(state, content, brake=state.settings.brake or self._latest.value.brake)
         match reaction:
@@ -222,9 +224,11 @@ class ListKeeper(Actor[ListKeeperMessage]):
         state = self._states.get(source)
         if state is None or not state.settings.active:
             return
+        if state.error:
+            ctx.log.info("source %s works again", source)
         state = attrs.evolve(state, checked_at=message.at, error="")
         known = {content.digest for content in (state.content, state.pending) if content is not None}
-        if message.digest in known:
+        if not message.digest or message.digest in known:
             self._states[source] = attrs.evolve(state, confirmed=True)
             return
         self._states[source] = state
