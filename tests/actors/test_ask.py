@@ -14,6 +14,7 @@ from actors import (
     AskCycle,
     AskFailed,
     AskTimeout,
+    Backoff,
     Context,
     MailboxSpec,
     NoReply,
@@ -322,3 +323,63 @@ async def test_nothing_of_an_ask_remains(autojump_clock: MockClock) -> None:
         for _ in range(3):
             await running.ref.ask(Get())
         assert running.system._runtime.waits._edges == {}
+
+
+async def test_an_ask_from_outside_does_not_outlive_a_cancelled_system(autojump_clock: MockClock, tree: Any) -> None:
+    failed: list[str] = []
+
+    async def ask(ref: Any) -> None:
+        with pytest.raises(AskFailed) as caught:
+            await ref.ask(Get(), timeout=1000)
+        failed.append(caught.value.reason)
+
+    system = tree.system()
+    async with trio.open_nursery() as outside:
+        async with trio.open_nursery() as inside:
+            await inside.start(system.run, tree.of(doing("a", forever)))
+            for _ in range(2):
+                outside.start_soon(ask, system.ref("a"))
+            await wait_all_tasks_blocked()
+            inside.cancel_scope.cancel()
+        await wait_all_tasks_blocked()
+        assert failed == ["it stopped (the system was cancelled)"] * 2
+
+
+async def test_an_ask_of_a_restarting_actor_waits_for_the_next_incarnation(
+    autojump_clock: MockClock, tree: Any
+) -> None:
+    async def answer(ctx: Context[Any], message: Any) -> None:
+        if isinstance(message, Crash):
+            raise ValueError("told to")
+        ctx.reply(9)
+
+    async with run_system(tree.of(doing("a", answer, backoff=Backoff(2, 1, 2, 0)))) as system:
+        system.ref("a").tell_nowait(Crash())
+        await wait_all_tasks_blocked()
+        assert await system.ref("a").ask(Get()) == 9
+        assert trio.current_time() == 2.0
+
+
+async def test_a_reply_is_deferred_once(autojump_clock: MockClock) -> None:
+    errors: list[str] = []
+
+    async def defer(ctx: Context[Any], message: Any) -> None:
+        reply = ctx.defer_reply()
+        try:
+            ctx.defer_reply()
+        except NotAsked as error:
+            errors.append(str(error))
+        reply.send(1)
+
+    async with run_actor(lambda: Doing(defer)) as running:
+        assert await running.ref.ask(Get()) == 1
+        assert errors == ["the reply to Get is deferred already"]
+
+
+async def test_refs_are_equal_by_place(autojump_clock: MockClock, tree: Any) -> None:
+    one, other = tree.system(), tree.system()
+    assert one.ref("a/b") == one.ref("a/b")
+    assert len({one.ref("a"), one.ref("a"), one.ref("b")}) == 2
+    assert one.ref("a") != other.ref("a")
+    assert one.ref("a") != "a"
+    assert repr(one.ref("a/b")) == "<ref a/b>"

@@ -17,6 +17,7 @@ from actors import (
     Delivery,
     GaveUp,
     Intensity,
+    NameTaken,
     Restart,
     RestartLimitReached,
     RestartScheduled,
@@ -541,3 +542,101 @@ async def test_first_start_is_all_or_nothing(autojump_clock: MockClock, tree: An
 
 def test_logging_is_the_librarys_own() -> None:
     assert logging.getLogger("actors").handlers == []
+
+
+async def test_a_sibling_finishes_the_message_in_hand_before_it_is_restarted(
+    autojump_clock: MockClock, tree: Any
+) -> None:
+    class Slow(Diary):
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            await trio.sleep(float(message.text))
+            self.write(f"did {message.text}")
+
+    diary: list[str] = []
+    slow = actor("slow", diary, factory=lambda: Slow("slow", diary), drain_timeout=4)
+    spec = tree.of(actor("a", diary), slow, strategy=Strategy.ONE_FOR_ALL)
+    async with run_system(spec) as system:
+        for seconds, outcome in (("3", ["3 slow did 3"]), ("50", [])):
+            diary.clear()
+            origin = trio.current_time()
+            system.ref("slow").tell_nowait(Note(text=seconds))
+            system.ref("slow").tell_nowait(Note(text="1"))
+            await wait_all_tasks_blocked()
+            system.ref("a").tell_nowait(Crash())
+            await trio.sleep(10)
+            assert [line for line in diary if "did" in line] == outcome
+            assert sum(line.endswith("slow stopping restart") for line in diary) == 1
+            assert trio.current_time() == origin + 10
+        letters = [letter.reason for letter in system.dead_letters() if letter.path == "slow"]
+        assert letters == ["restart"] * 3  # the one behind, twice, and the one that was cut off
+
+
+async def test_a_crash_while_draining_ends_the_draining(autojump_clock: MockClock, tree: Any, log_lines: Any) -> None:
+    class Slow(Diary):
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            await trio.sleep(1)
+            await super().receive(ctx, message)
+
+    diary: list[str] = []
+    async with run_system(tree.of(actor("a", diary, factory=lambda: Slow("a", diary)))) as system:
+        for message in (Note(text="1"), Crash(), Note(text="2")):
+            system.ref("a").tell_nowait(message)
+        await wait_all_tasks_blocked()
+    assert diary == ["0 a started", "1 a got 1", "2 a stopping shutdown"]
+    assert "ERROR a failed while stopping: ValueError: told to" in log_lines()
+    assert [letter.message for letter in system.dead_letters()] == ["Crash", "Note"]
+    assert system.statistics().find("a").last_error == "ValueError: told to"
+
+
+async def test_an_actor_that_wanted_to_end_and_crashed_on_the_way_has_crashed(
+    autojump_clock: MockClock, tree: Any
+) -> None:
+    diary: list[str] = []
+    async with run_system(tree.of(actor("a", diary, restart=Restart.TRANSIENT))) as system:
+        system.ref("a").tell_nowait(Finish())
+        system.ref("a").tell_nowait(Crash())
+        await trio.sleep(1)
+        assert diary == ["0 a started", "0 a stopping crashed", "0.1 a started"]
+
+
+async def test_an_actor_may_end_while_it_starts(autojump_clock: MockClock, tree: Any) -> None:
+    class Idle(Diary):
+        async def started(self, ctx: Context[Any]) -> None:
+            ctx.stop()
+            await trio.sleep(5)
+
+    diary: list[str] = []
+    idle = actor("idle", diary, factory=lambda: Idle("idle", diary), restart=Restart.TRANSIENT)
+    async with run_system(tree.of(idle, actor("b", diary))) as system:
+        assert diary == ["0 b started"]
+        assert system.statistics().find("idle").status is Status.STOPPED
+
+
+async def test_a_supervisor_can_come_and_go_too(autojump_clock: MockClock, tree: Any) -> None:
+    diary: list[str] = []
+    async with run_system(tree.of()) as system:
+        root = system.supervisor("")
+        await root.start_child(tree.of(actor("x", diary), actor("y", diary), name="group"))
+        await system.supervisor("group").start_child(actor("z", diary))
+        await root.stop_child("group")
+        assert [line.split(" ", 1)[1] for line in diary[3:]] == [f"{name} stopping removed" for name in "zyx"]
+        assert await system.ref("group/x").tell(Note()) is Delivery.DEAD
+        assert root.children() == ()
+
+
+async def test_a_duplicate_name_in_a_tree_is_refused(autojump_clock: MockClock, tree: Any) -> None:
+    with pytest.raises(NameTaken, match="'a' is no name for one more child"):
+        await tree.system().run(tree.of(actor("a", []), actor("a", [])))
+
+
+async def test_restarts_are_shown_to_the_next_incarnation(autojump_clock: MockClock, tree: Any) -> None:
+    seen: list[Any] = []
+
+    class Curious(Diary):
+        async def started(self, ctx: Context[Any]) -> None:
+            seen.append((ctx.restarts, ctx.last_error))
+
+    async with run_system(tree.of(actor("a", [], factory=lambda: Curious("a", [])))) as system:
+        system.ref("a").tell_nowait(Crash())
+        await trio.sleep(1)
+        assert seen == [(0, None), (1, "ValueError: told to")]
