@@ -81,19 +81,20 @@ class Delivery:
 
     async def _deliver(self, version: ZoneVersion) -> None:
         """Tell of `version` until it is answered, given up, or there is a later one."""
+        self._set(version, "waiting")
         reason = ""
         for pause in (*self._schedule.retries, None):
-            self._set(version, f"waiting: {reason}" if reason else "waiting")
             self._sent_at = trio.current_time()
             answer = await self._try(version)
             if answer.outcome is NotifyOutcome.ACKNOWLEDGED:
                 self._set(version, "acknowledged")
                 return
             reason = answer.reason
-            if answer.outcome is NotifyOutcome.REFUSED:
+            if answer.outcome is NotifyOutcome.REFUSED or pause is None:
                 # It has heard us, and does not want it: RFC 1996 §3.6 ends the retries with any answer.
                 break
-            if pause is not None and await self._wait_later_version(pause):
+            self._set(version, f"waiting: {reason}")
+            if await self._wait_later_version(pause):
                 await trio.sleep_until(self._sent_at + _LEAST_INTERVAL)
                 return
         self._set(version, f"failed: {reason}")

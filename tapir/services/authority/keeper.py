@@ -130,8 +130,13 @@ class ZoneKeeper(Actor[KeeperMessage]):
         self._ask_later(ctx)
 
     async def _write(self, receive: trio.MemoryReceiveChannel[Item]) -> None:
-        async with receive:
-            await self._author.run(self._ctx, receive)
+        try:
+            async with receive:
+                await self._author.run(self._ctx, receive)
+        except BaseException:
+            # A crash, or the whole run is cancelled, and then `stopping` is not called.
+            self._archive.close()
+            raise
         self._finished.set()
 
     async def receive(self, ctx: Context[KeeperMessage], message: KeeperMessage) -> None:

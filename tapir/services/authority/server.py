@@ -118,31 +118,38 @@ class ZoneServer(Actor[ServerMessage]):
 
     async def _serve_datagrams(self, endpoint: Endpoint) -> None:
         udp = endpoint.udp
-        while True:
-            try:
+        try:
+            while True:
                 await udp.wait_readable()
-            except trio.ClosedResourceError:
-                return
-            for datagram in udp.receive_batch(_BATCH):
-                answer = self._responder.respond_datagram(datagram.payload, datagram.peer[0])
-                if isinstance(answer, Reply):
-                    udp.send(answer.wire, datagram)
+                for datagram in udp.receive_batch(_BATCH):
+                    answer = self._responder.respond_datagram(datagram.payload, datagram.peer[0])
+                    if isinstance(answer, Reply):
+                        udp.send(answer.wire, datagram)
+        except trio.ClosedResourceError:
+            return  # `stopping` did it
+        finally:
+            # Also where `stopping` is not called: when the whole run is cancelled.
+            udp.close()
 
     # -- TCP
 
     async def _accept(self, ctx: Context[ServerMessage], endpoint: Endpoint) -> None:
-        while True:
-            try:
-                stream = await endpoint.tcp.accept()
-            except trio.ClosedResourceError:
-                return
-            limit = self._ledger.admit(stream.peer[0])
-            if limit is not None:
-                self._responder.refusals[limit.value] += 1
-                stream.abort()
-                continue
-            self._responder.counters["connections"] += 1
-            ctx.start_soon(self._serve_stream, ctx, stream, name=f"{ctx.path} {format_address(stream.peer)}")
+        try:
+            while True:
+                self._admit(ctx, await endpoint.tcp.accept())
+        except trio.ClosedResourceError:
+            return
+        finally:
+            endpoint.tcp.close()
+
+    def _admit(self, ctx: Context[ServerMessage], stream: MessageStream) -> None:
+        limit = self._ledger.admit(stream.peer[0])
+        if limit is not None:
+            self._responder.refusals[limit.value] += 1
+            stream.abort()
+            return
+        self._responder.counters["connections"] += 1
+        ctx.start_soon(self._serve_stream, ctx, stream, name=f"{ctx.path} {format_address(stream.peer)}")
 
     async def _serve_stream(self, ctx: Context[ServerMessage], stream: MessageStream) -> None:
         counters = self._responder.counters
