@@ -32,6 +32,10 @@ class ListUnreadableError(TapirError):
         self.reason = reason
 
 
+class ListUnusableError(ListUnreadableError):
+    """What the file says is no list, so reading it again changes nothing until it says something else."""
+
+
 class ListTornError(TapirError):
     """A list file changed while it was read, so what was read is of no state of it; it is to be looked at again."""
 
@@ -73,13 +77,14 @@ def look_at(path: Path) -> FileSign:
 def read_list(settings: ReadingSettings, sign: FileSign, progress: Progress) -> Admitted:
     """The names in the file, which still looks like `sign` before, during and after.
 
-    Raises ListTornError when it does not or nobody waits any more, ListUnreadableError when it cannot be read or holds
-    too much.
+    Raises ListTornError when it does not or nobody waits any more, ListUnreadableError when it cannot be read,
+    ListUnusableError when it holds too much, or lines and not one entry: a web server's error page or a damaged
+    file in the place of an allowlist must not take its names out.
     """
     path = settings.path
     if sign.size > settings.size_limit:
         reason = f"is {sign.size} octets long, {settings.size_limit} are allowed"
-        raise ListUnreadableError(path=path, reason=reason)
+        raise ListUnusableError(path=path, reason=reason)
     suffixes = load_suffix_test()
     try:
         # Not to wait for a writer, should the file be a pipe by now.
@@ -95,8 +100,11 @@ def read_list(settings: ReadingSettings, sign: FileSign, progress: Progress) -> 
     except OSError as exc:
         raise _unreadable(path, exc) from exc
     except ListTooLongError as exc:
-        raise ListUnreadableError(path=path, reason=str(exc)) from exc
+        raise ListUnusableError(path=path, reason=str(exc)) from exc
     progress.read = True
+    if parsed.refusals and not len(parsed):
+        lines = sum(refusal.count for refusal in parsed.refusals)
+        raise ListUnusableError(path=path, reason=f"is no list: not one of its {lines} lines is an entry")
     with _PARSING:
         return admit(parsed, kind=settings.kind, zone=settings.zone, is_public_suffix=suffixes, broad=settings.broad)
 

@@ -16,6 +16,7 @@ from tapir.policy.admission import Admitted
 from tapir.services.sources.content import (
     ListTornError,
     ListUnreadableError,
+    ListUnusableError,
     Progress,
     ReadingSettings,
     look_at,
@@ -88,6 +89,8 @@ class FileSource(Actor[FileSourceMessage]):
         self._stuck_since = 0.0
         self._deliver_all = False
         self._taken: FileSign | None = None
+        # The state of the file that was read and is no list, and why; it is not read again.
+        self._unusable: tuple[FileSign, str] | None = None
         self._sighting: Sighting | None = None
         self._digest = ""
         self._refusals: tuple[Refusal, ...] = ()
@@ -134,9 +137,13 @@ class FileSource(Actor[FileSourceMessage]):
         if self._deliver_all:
             self._deliver_all = False
             self._taken = None
+            self._unusable = None
             self._digest = ""
         with self._watched():
             sign = await self._worker.run(look_at, self._settings.path)
+        if self._unusable is not None and self._unusable[0] == sign:
+            await self._tell_failure(ctx, self._unusable[1])
+            return
         verdict, self._sighting = judge(
             sign,
             taken=self._taken,
@@ -160,6 +167,9 @@ class FileSource(Actor[FileSourceMessage]):
         except ListTornError:
             ctx.log.debug("%s changed while it was read", self._settings.path)
             return
+        except ListUnusableError as exc:
+            self._unusable = sign, str(exc)
+            raise
         self._sighting = None
         if (admitted.digest, admitted.refusals) == (self._digest, self._refusals):
             self._taken = sign

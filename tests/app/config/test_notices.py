@@ -115,6 +115,10 @@ SOURCE = [
         {"filename": "names.txt"},
         "warning {SOURCES}:8: sources.x.filename: there is no file {folder}/names.txt yet; the source waits for it",
     ),
+    (
+        {"filename": "../config"},
+        "warning {SOURCES}:8: sources.x.filename: {folder}/../config is a folder; the source waits until it is a file",
+    ),
     ({"filname": "a"}, "warning {SOURCES}:9: sources.x.filname: unknown key, ignored; did you mean `filename`?"),
     ({"required": "true"}, "warning {SOURCES}:9: sources.x.required: counts for allowlists only; this is a denylist"),
     (

@@ -226,6 +226,21 @@ async def test_what_cannot_be_a_list_is_refused(
         assert failed.reason == f"{path}: {reason}"
 
 
+async def test_lines_without_one_entry_are_no_list(path: Path, autojump_clock: MockClock) -> None:
+    write(path, "a.example")
+    async with running(path, report_interval=10) as rig:
+        await rig.lists.next()
+        replace(path, "<html>", "<p>502 Bad Gateway")
+        for _ in range(2):
+            failed = await rig.lists.next()
+            assert isinstance(failed, SourceFailed)
+            assert failed.reason == f"{path}: is no list: not one of its 2 lines is an entry"
+        replace(path, "# empty on purpose")
+        emptied = await rig.lists.next()
+        assert isinstance(emptied, SourceLoaded)
+        assert names_of(emptied) == []
+
+
 async def test_a_file_that_never_rests_is_reported(path: Path, autojump_clock: MockClock) -> None:
     write(path, "a.example")
     async with running(path, patience=5, report_interval=1000) as rig:
