@@ -30,6 +30,8 @@ class Opened:
     stored: StoredZone | None
     held: bool
     cached: int | None
+    no_serial: str
+    """why serialcache says none, if there is one configured and it does not"""
     lost: bool
     trouble: tuple[str, ...]
 
@@ -59,13 +61,12 @@ class ZoneArchive:
             trouble.append(self._move_aside(exc, now))
             stored = self._read()
         cached = read_serialcache(self._cache) if self._cache is not None else None
-        if cached is not None and cached.serial is None:
-            trouble.append(f"{self._cache} says no serial: {cached.reason}")
         self._stored_steps = len(stored.deltas) if stored is not None else 0
         return Opened(
             stored=stored,
             held=self._held,
             cached=cached.serial if cached is not None else None,
+            no_serial=f"{self._cache} says no serial: {cached.reason}" if cached is not None and cached.reason else "",
             # A store that was moved aside shows, also when its successor could not be begun before the next start.
             lost=stored is None and any(self._path.parent.glob(f"{self._path.name}.corrupt-*")),
             trouble=tuple(trouble),

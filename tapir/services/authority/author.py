@@ -8,16 +8,16 @@ with back-off, with whatever is desired by then; the version that is published s
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import trio
 
-from actors import Context, Reply
+from actors import Context
 from tapir.model.blocks import RecordBlock, RecordDelta
 from tapir.model.errors import TapirError
 from tapir.model.messages.zone import AcceptZone, HoldZone, ResumeZone, SetSerial, ZoneStatus
 from tapir.model.names import format_name
 from tapir.services.authority.archive import Opened, ZoneArchive
 from tapir.services.authority.draft import Draft
+from tapir.services.authority.orders import Item, Order, Refused
 from tapir.services.authority.steps import (
     Brake,
     Restored,
@@ -32,7 +32,6 @@ from tapir.services.authority.steps import (
 )
 from tapir.services.authority.trouble import StoreTrouble
 from tapir.store.errors import StoreError
-from tapir.zone.errors import ZoneError
 from tapir.zone.serial import check_serial, is_newer
 from tapir.zone.settings import ZoneSettings
 from tapir.zone.view import ZoneView
@@ -43,25 +42,11 @@ if TYPE_CHECKING:
 _BATCH: Final = 64
 
 
-class Refused(TapirError):
-    """What the operator asked for was not done; the text says why."""
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Order:
-    """What the operator wants, and where the answer goes."""
-
-    request: HoldZone | ResumeZone | AcceptZone | SetSerial
-    reply: Reply
-
-
-Item = RecordBlock | RecordDelta | Order
-
-
 class Author:
     """Writes the versions of one zone.
 
-    `announce` is told what is published from now on; `lost_base` is called when the stream's content is needed anew,
+    `announce` is told what is published from now on, `confirm` what was published before and is what the evaluator
+    wants, as the first thing that it says; `lost_base` is called when the stream's content is needed anew,
     because what came does not fit, or could not be kept.
     """
 
@@ -73,6 +58,7 @@ class Author:
         log: "logging.LoggerAdapter[Any]",
         *,
         announce: Callable[[ZoneView], Awaitable[None]],
+        confirm: Callable[[ZoneView], None],
         lost_base: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -80,6 +66,7 @@ class Author:
         self._brake = brake
         self._log = log
         self._announce = announce
+        self._confirm = confirm
         self._lost_base = lost_base
         self._draft: Draft | None = None
         """None until it is known what is stored"""
@@ -90,6 +77,8 @@ class Author:
         self._held = False
         self._hold_unsaved = False
         self._accepted = False
+        self._heard = False
+        """whether the evaluator has said anything, and that has had its effect"""
         self._verdict = Verdict.KEEP
         self._trouble = StoreTrouble(log)
         self._beside: tuple[str, ...] = ()
@@ -141,6 +130,8 @@ class Author:
     def _begin_empty(self, ctx: Context[Any], opened: Opened) -> None:
         self._draft = Draft(self._settings, None)
         self._floor = opened.cached
+        if opened.no_serial:
+            self._log.info("%s", opened.no_serial)
         if opened.lost:
             self._floor = recover_serial(cached=opened.cached, now=ctx.now())
             self._log.warning("the stored versions are lost; the next one comes after serial %d", self._floor)
@@ -190,7 +181,11 @@ class Author:
     async def _draft_all(self, ctx: Context[Any], contents: Sequence[RecordBlock | RecordDelta]) -> None:
         if not contents or self._draft is None:
             return
-        problem = await ctx.run_blocking(_bring_in, self._draft, contents)
+        problem = await ctx.run_blocking(self._draft.follow, contents)
+        if not problem and not self._heard:
+            self._heard = True
+            if self._view is not None and not self._draft.differs:
+                self._confirm(self._view)
         if problem:
             self._log.error("what the evaluator sent cannot become a version, it is asked for all again: %s", problem)
             self._lost_base()
@@ -394,18 +389,3 @@ class Author:
         if self._verdict is Verdict.BRAKE:
             return Verdict.BRAKE.value
         return "serving" if self._view is not None else "empty"
-
-
-def _bring_in(draft: Draft, contents: Sequence[RecordBlock | RecordDelta]) -> str:
-    """Bring `contents` into `draft`; returns what did not fit, unless a later whole content mends it."""
-    problem = ""
-    for content in contents:
-        try:
-            if isinstance(content, RecordBlock):
-                draft.replace(content)
-                problem = ""
-            elif not problem:
-                draft.change(content)
-        except ZoneError as exc:
-            problem = str(exc)
-    return problem

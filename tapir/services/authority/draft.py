@@ -83,6 +83,20 @@ class Draft:
             for name, action in _pairs(delta.added):
                 self._note(name, before=Action.NONE, after=action)
 
+    def follow(self, contents: Iterable[RecordBlock | RecordDelta]) -> str:
+        """Replace and change, one after the other; returns what did not fit, unless a later whole content mends it."""
+        problem = ""
+        for content in contents:
+            try:
+                if isinstance(content, RecordBlock):
+                    self.replace(content)
+                    problem = ""
+                elif not problem:
+                    self.change(content)
+            except ZoneError as exc:
+                problem = str(exc)
+        return problem
+
     def delta(self) -> RecordDelta:
         """The net difference from the published version to the desired content, the least there is."""
         return RecordDelta(

@@ -29,8 +29,9 @@ from tapir.model.messages.zone import (
 )
 from tapir.model.names import format_name
 from tapir.services.authority.archive import ZoneArchive
-from tapir.services.authority.author import Author, Item, Order
+from tapir.services.authority.author import Author
 from tapir.services.authority.messages import GetView, Publish
+from tapir.services.authority.orders import Item, Order
 from tapir.services.authority.steps import Brake
 from tapir.store.zones import ZoneStore
 from tapir.zone.settings import ZoneSettings
@@ -93,7 +94,7 @@ class ZoneKeeper(Actor[KeeperMessage]):
         *,
         policy: ActorRef[Any],
         server: ActorRef[Any] | None,
-        notifier: ActorRef[Any],
+        notifier: ActorRef[Any] | None,
         health: ActorRef[Any] | None = None,
         open_store: Callable[[Path], ZoneStore] = ZoneStore.open,
     ) -> None:
@@ -120,6 +121,7 @@ class ZoneKeeper(Actor[KeeperMessage]):
             self._brake,
             ctx.log,
             announce=self._announce,
+            confirm=self._confirm,
             lost_base=self._lose_base,
         )
         await self._author.open(ctx)
@@ -178,9 +180,12 @@ class ZoneKeeper(Actor[KeeperMessage]):
     async def _announce(self, view: "ZoneView") -> None:
         # Both coalesce, so neither waits: what counts is the latest version.
         publish = Publish(view=view)
-        if self._server is not None:
-            await self._server.tell(publish)
-        await self._notifier.tell(publish)
+        for ref in (self._server, self._notifier):
+            if ref is not None:
+                await ref.tell(publish)
+        self._confirm(view)
+
+    def _confirm(self, view: "ZoneView") -> None:
         if self._health is not None:
             published = VersionPublished(zone=self._zone, serial=view.serial, records=len(view.version))
             self._health.tell_nowait(published)
@@ -212,6 +217,6 @@ class ZoneKeeper(Actor[KeeperMessage]):
         if waiting_for != self._missing:
             self._missing = waiting_for
             if waiting_for:
-                ctx.log.warning("nothing new is published until these deliver: %s", ", ".join(waiting_for))
+                ctx.log.info("nothing new is published until these deliver: %s", ", ".join(waiting_for))
             else:
                 ctx.log.info("all sources have delivered")

@@ -1,6 +1,6 @@
 """A keeper, and whoever it speaks with as probes, on the virtual clock."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Rig:
     policy: Probe
     server: Probe
     notifier: Probe
+    health: Probe
     stream: Stream
 
     async def tell(self, *messages: Any) -> None:
@@ -101,7 +102,7 @@ def run_keeper(settings: KeeperSettings) -> RunKeeper:
         *, settings: KeeperSettings = default, open_store: Callable[[Path], ZoneStore] = ZoneStore.open
     ) -> AsyncIterator[Rig]:
         system = ActorSystem(clock=ManualClock(), settings=SystemSettings(seed=0, inline_workers=True))
-        policy, server, notifier = probe(), probe(), probe()
+        policy, server, notifier, health = probe(), probe(), probe(), probe()
 
         def make() -> ZoneKeeper:
             return ZoneKeeper(
@@ -109,12 +110,14 @@ def run_keeper(settings: KeeperSettings) -> RunKeeper:
                 policy=system.ref("policy"),
                 server=system.ref("server"),
                 notifier=system.ref("notifier"),
+                health=system.ref("health"),
                 open_store=open_store,
             )
 
         keeper = ActorSpec(name="keeper", factory=make, mailbox=MAILBOX)
-        children: Iterable[Any] = (keeper, policy.spec("policy"), notifier.spec("notifier"), server.spec("server"))
-        tree = SupervisorSpec(name="test", strategy=Strategy.ONE_FOR_ONE, children=tuple(children))
+        probes = {"policy": policy, "notifier": notifier, "server": server, "health": health}
+        children = (keeper, *(each.spec(name) for name, each in probes.items()))
+        tree = SupervisorSpec(name="test", strategy=Strategy.ONE_FOR_ONE, children=children)
         async with run_system(tree, system=system):
             yield Rig(
                 system=system,
@@ -122,6 +125,7 @@ def run_keeper(settings: KeeperSettings) -> RunKeeper:
                 policy=policy,
                 server=server,
                 notifier=notifier,
+                health=health,
                 stream=Stream(),
             )
 

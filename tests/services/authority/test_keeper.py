@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors import AskFailed, Delivery
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock
+from tapir.model.messages.control import VersionPublished
 from tapir.model.messages.zone import AcceptZone, HoldZone, ResumeZone, SendContent, SetSerial, SourcesMissing
 from tapir.model.names import parse_name
 from tapir.services.authority.keeper import KeeperSettings
@@ -203,6 +204,22 @@ async def test_a_restart_serves_what_is_stored_at_once(
         assert view.serial == before.serial + 1
         net = view.journal.net(before.serial)
         assert (len(net.removed), len(net.added)) == (2, 0)
+
+
+async def test_health_hears_of_each_version_and_that_the_stored_one_is_right(
+    autojump_clock: MockClock, run_keeper: Any, make_block: Blocks, make_stream: Any
+) -> None:
+    async with run_keeper() as rig:
+        await rig.tell(rig.stream.content(make_block("a.example")))
+        published = VersionPublished(zone="rpz.test.", serial=1, records=1)
+        assert await rig.health.next() == published
+    async with run_keeper() as rig:
+        await rig.tell(make_stream("b").content(make_block("a.example")))
+        assert await rig.health.next() == published
+        await rig.tell(make_stream("c").content(make_block("a.example")))
+        await wait_all_tasks_blocked()
+        assert len(rig.health.messages) == 1
+        assert rig.server.messages == []
 
 
 async def test_a_large_change_is_held_until_it_is_accepted(

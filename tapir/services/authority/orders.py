@@ -1,0 +1,23 @@
+"""What goes to the author, in its order: the evaluator's contents and changes, and the operator's orders."""
+
+import attrs
+
+from actors import Reply
+from tapir.model.blocks import RecordBlock, RecordDelta
+from tapir.model.errors import TapirError
+from tapir.model.messages.zone import AcceptZone, HoldZone, ResumeZone, SetSerial
+
+
+class Refused(TapirError):
+    """What the operator asked for was not done; the text says why."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Order:
+    """What the operator wants, and where the answer goes."""
+
+    request: HoldZone | ResumeZone | AcceptZone | SetSerial
+    reply: Reply
+
+
+Item = RecordBlock | RecordDelta | Order
