@@ -10,7 +10,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.tsig
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tapir.model.actions import Action
@@ -160,6 +160,9 @@ LABEL = st.sampled_from([b"a", b"b", b"*", b"\0", b"\1"])
 NAMES = st.lists(LABEL, min_size=1, max_size=4).map(lambda labels: Name(dns.name.Name([*labels, b""]).to_digestable()))
 
 
+# The closest encloser is known from the name after only, from the name before only.
+@example(rules={Name(b"\1*\0"), Name(b"\1b\1b\0")}, name=Name(b"\1a\1b\0"))
+@example(rules={Name(b"\1*\0"), Name(b"\1a\1b\0")}, name=Name(b"\1b\1b\0"))
 @given(rules=st.sets(NAMES, max_size=8), name=NAMES)
 def test_lookups_are_as_rfc_4592_says(settings, rules, name):
     found = look_up(ZoneVersion.build(settings, 1, RecordBlock.of((rule, Action.DROP) for rule in rules)), name)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tapir.model.actions import Action
 from tapir.model.blocks import EMPTY_RECORDS, NameBlock, RecordBlock, RecordDelta
 from tapir.model.names import ROOT, Name, canonical_key, parse_name
-from tapir.zone.chunk import MAX_OCTETS
+from tapir.zone.chunk import MAX_OCTETS, MIN_OCTETS
 from tapir.zone.errors import ZoneError
 from tapir.zone.settings import ZoneSettings
 from tapir.zone.version import ZoneVersion
@@ -120,6 +120,15 @@ def test_chunks_stay_within_their_size_and_mostly_full(settings):
         assert max(len(chunk.wire) for chunk in version.chunks) <= MAX_OCTETS
     assert_holds(version, content)
     assert len(version) / len(version.chunks) > 150
+
+
+def test_no_small_chunk_is_left_at_the_end(settings):
+    content = many(2_000)
+    version = ZoneVersion.build(settings, 1, block(content))
+    last = dict(list(version)[-len(version.chunks[-1]) + 3 :])
+    following = version.successor(RecordDelta(removed=block(last)), 2)
+    assert min(len(chunk.wire) for chunk in following.chunks) >= MIN_OCTETS
+    assert_holds(following, {name: action for name, action in content.items() if name not in last})
 
 
 def test_only_dirty_chunks_are_rebuilt(settings):
