@@ -1,13 +1,14 @@
 """The whole tree on the virtual clock: real configuration files, list files and databases, and no sockets.
 
 Fixtures
-    pop     one installation, with no source yet; `async with pop.run() as life` is one life of its process, and a second
-            `run` finds what the first one stored
-    trouble  makes actors crash on the next message that they handle: `pop.run(trouble=trouble)`
+    pop       one installation, with no source yet; `async with pop.run() as life` is one life of its process, and a
+              second `run` finds what the first one stored
+    four      the same with four lists
+    trouble   makes actors crash on the next message that they handle: `pop.run(trouble=trouble)`
 
-In a life the zone server is a `Secondary` in the server's place: it takes every version that is published, as a real one
-that is never late, and notes what no secondary may ever see. The notifier's place holds a probe; the console, which
-listens on a real socket, is left out. Everything else is what `tapir run` runs.
+In the zone server's place is a `Secondary`: it takes every version that is published, as a real one that is never
+late, and notes what no secondary may ever see. The notifier's place holds a probe; the console, which listens on a real
+socket, is left out. Everything else is what `tapir run` runs.
 """
 
 import contextlib
@@ -30,8 +31,8 @@ from actors import (
     ActorSpec,
     ActorSystem,
     Context,
-    ManualClock,
     MailboxSpec,
+    ManualClock,
     Overflow,
     SupervisorSpec,
     SystemSettings,
@@ -347,7 +348,7 @@ class Pop:
         with path.open("ab") as file:
             file.write(octets)
 
-    async def write_slowly(self, source: str, *lines: str, interval: float = 0.5) -> None:
+    async def write_slowly(self, source: str, lines: Iterable[str], interval: float = 0.5) -> None:
         """Write a list in place, a line every `interval` seconds; it is whole with the last one."""
         for line in lines:
             self.append(source, f"{line}\n".encode())

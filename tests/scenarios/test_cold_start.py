@@ -117,7 +117,7 @@ async def test_a_list_that_is_still_being_written_is_not_read_by_half(
     four.clear(source)
     async with four.run() as life, trio.open_nursery() as nursery:
         await life.until(0.25)
-        nursery.start_soon(four.write_slowly, source, *["# later"] * 15, *SAYS[source][::-1][:1], *SAYS[source][:-1])
+        nursery.start_soon(four.write_slowly, source, ["# later"] * 15 + SAYS[source])
         await life.until(0.75)
         assert four.secondary.seen == []
         first = await life.secondary.wait_versions(1)
@@ -134,7 +134,7 @@ async def test_a_list_that_is_written_past_the_deadline_is_missing_until_it_is_w
     four.clear(source)
     async with four.run() as life, trio.open_nursery() as nursery:
         await life.until(0.25)
-        nursery.start_soon(four.write_slowly, source, *SAYS[source][:-1], *["# later"] * 200, SAYS[source][-1])
+        nursery.start_soon(four.write_slowly, source, SAYS[source][:-1] + ["# later"] * 200 + SAYS[source][-1:])
         await life.until(61)
         assert len(four.secondary.seen) == (source in WITHOUT)
         await life.until(90)
