@@ -94,14 +94,14 @@ class SecondaryStatus:
     address: str
     configured: bool
     last_serial: int | None
-    """the serial that it last said it has (IXFR), or took (AXFR)"""
+    """the serial that it last said it has (IXFR), or took with a transfer since"""
     last_query: str
     """`SOA`, `AXFR`, `IXFR` or empty"""
     last_query_at: int | None
     ahead: bool
     notify_serial: int | None
     notify_state: str
-    """`acknowledged`, `waiting`, `failed: …`, or empty when it was never notified"""
+    """`acknowledged`, `waiting`, `waiting: why` after a try that failed, `failed: why`, or empty: never notified"""
     notify_at: int | None
 
 
