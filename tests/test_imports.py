@@ -3,6 +3,7 @@
 import ast
 import enum
 import importlib
+import importlib.metadata
 import inspect
 import json
 import pkgutil
@@ -98,3 +99,18 @@ def test_dependencies_are_written_down() -> None:
     for requirement in project["dependencies"] + project["optional-dependencies"]["dev"]:
         name = requirement.split("=")[0].rstrip("<>~!")
         assert name in page, f"{name} has no line on why it and not its rivals"
+
+
+def test_what_is_imported_is_asked_for() -> None:
+    """What only comes along with another package may stop coming, so what we import we ask for ourselves."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    asked_for = {re.split(r"[<>=~!]", requirement)[0].lower() for requirement in project["dependencies"]}
+    distributions = importlib.metadata.packages_distributions()
+    for module in ("actors", "tapir"):
+        for path in (REPOSITORY / module).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+                for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"actors", "tapir"}:
+                    given_by = {distribution.lower() for distribution in distributions.get(name, [name])}
+                    assert given_by & asked_for, f"{path} imports {name}"
