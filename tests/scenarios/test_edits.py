@@ -56,8 +56,10 @@ class Editor:
     def edit(self) -> str:
         source = self.rng.choice(list(KINDS))
         now = self.says[source]
-        for _ in range(self.rng.choice([1, 1, 1, 2, 5])):
-            now ^= {self.rng.choice(ENTRIES)}
+        for _ in range(self.rng.choice([1, 1, 1, 2, 4])):
+            # Short lists, for where everything is listed nothing changes any more.
+            full = len(now) > self.rng.randrange(3 if source == "allow" else 12)
+            now ^= {self.rng.choice(sorted(now) if full else ENTRIES)}
         self.pop.say(source, *self.rng.sample(sorted(now), len(now)))
         return source
 
@@ -87,11 +89,12 @@ async def test_after_each_of_300_edits_the_zone_is_what_the_oracle_says(
         for _ in range(300):
             editor.edit()
             await trio.sleep(1)
-            assert editor.found() == (expected := editor.expected())
+            expected = editor.expected()
+            assert editor.found() == expected
             serial += expected != before
             before = expected
             assert pop.secondary.serial == serial
-        assert 100 < serial < 300
+        assert 100 < serial < 300, "edits must now and then change something, and now and then nothing"
     assert pop.secondary.whole_transfers == 0
 
 
