@@ -18,7 +18,7 @@ from typing import Final
 import trio
 
 from actors import ActorError, ActorSystem, SystemClock
-from tapir.app.config import Config, ConfigErrors, changes_needing_restart, load
+from tapir.app.config import Config, ConfigErrors, after_reload, changes_needing_restart, load
 from tapir.app.logs import LogSettings, configure_logging
 from tapir.app.systemd import ServiceManager
 from tapir.app.tree import Tree
@@ -167,13 +167,15 @@ class Process:
         _take_logging(config)
         for key in changes_needing_restart(self._config, config):
             log.warning("reload: %s takes effect at the next start only", key)
+        taken = after_reload(self._config, config)
         try:
-            await self._tree.reconfigure(self._config, config)
+            await self._tree.reconfigure(self._config, taken)
         except ActorError as exc:
+            # What was handed over is remembered by nobody, so the next reload hands over all of it again.
             log.error("reload: not all of it could be handed over: %s; reload again or restart", exc)
         else:
             log.info("reload: the new configuration is in effect")
-        self._config = config
+        self._config = taken
         self._manager.ready(f"serving {format_name(self._config.zone.name)}")
 
     async def _stay_alive(self) -> None:

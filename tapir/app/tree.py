@@ -49,6 +49,9 @@ _BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)
 _QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
 """For actors that are only asked: who asks too much is told so, and nobody waits."""
 
+_PATIENCE: Final = 60.0
+"""seconds for an actor to take new settings: a policy change over a million names is work"""
+
 # One broken list, crashing its source again and again, must not use up the others' restarts.
 _SOURCE_INTENSITY: Final = Intensity(restarts=10, period=600)
 _SOURCES_INTENSITY: Final = Intensity(restarts=1000, period=60)
@@ -105,14 +108,17 @@ class Tree:
         sources = self._system.supervisor("sources")
         for source_id in set(sources.children()) - {key for key, value in after.items() if before.get(key) == value}:
             await sources.stop_child(source_id)
-        await self._lists.tell(ConfigureLists(settings=self._list_settings(new)))
-        await self._policy.tell(ConfigurePolicy(settings=EvaluatorSettings(zone=format_name(zone), policy=new.policy)))
+        # Asked, not told: a crash at this moment must not lose what the operator reloaded.
+        await self._lists.ask(ConfigureLists(settings=self._list_settings(new)), timeout=_PATIENCE)
+        evaluating = EvaluatorSettings(zone=format_name(zone), policy=new.policy)
+        await self._policy.ask(ConfigurePolicy(settings=evaluating), timeout=_PATIENCE)
         running = set(sources.children())
         for source_id, settings in after.items():
             if source_id not in running:
                 await sources.start_child(self._source(settings))
 
     def _authority(self, config: Config) -> SupervisorSpec:
+        serves = config.server.active
         settings = KeeperSettings(
             zone=config.zone,
             store_path=self._state.zone(format_name(config.zone.name)),
@@ -123,11 +129,15 @@ class Tree:
         keeper: ActorSpec[Any] = ActorSpec(
             name="keeper",
             factory=lambda: ZoneKeeper(
-                settings, policy=self._policy, server=self._server, notifier=self._notifier, health=self._health
+                settings,
+                policy=self._policy,
+                server=self._server if serves else None,
+                notifier=self._notifier if serves else None,
+                health=self._health,
             ),
             mailbox=KEEPER_MAILBOX,
         )
-        if not config.server.active:
+        if not serves:
             return SupervisorSpec(name="authority", strategy=Strategy.REST_FOR_ONE, children=(keeper,))
         serving = server_settings(config, zone=config.zone, addresses=config.server.addresses)
         notifying = notifier_settings(config)

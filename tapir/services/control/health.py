@@ -83,8 +83,11 @@ class Health(Actor[HealthMessage]):
         self._was_ready = False
 
     async def started(self, ctx: Context[HealthMessage]) -> None:
-        """Look soon, when the rest of the tree has had its turn to start."""
+        """Announce a zone that is served from the store; look at the rest when it has had its turn to start."""
         ctx.send_every(self._settings.interval, CheckHealth())
+        zone = await self._ask(self._keeper, GetZone())
+        if zone is not None and zone.serial is not None:
+            await self._announce(ctx, VersionPublished(zone=zone.zone, serial=zone.serial, records=zone.records))
 
     async def receive(self, ctx: Context[HealthMessage], message: HealthMessage) -> None:
         """Look again, and answer who asks."""
