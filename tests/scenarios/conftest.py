@@ -49,7 +49,7 @@ from tapir.services.authority.messages import GetView, Publish
 from tapir.services.control.status import ProcessFacts
 from tapir.store.state import StateDirectory
 from tapir.store.zones import ZoneStore
-from tapir.zone.serial import next_serial
+from tapir.zone.serial import is_newer, next_serial
 from tapir.zone.view import ZoneView
 
 ZONE: Final = "dnstapir."
@@ -87,8 +87,9 @@ class Seen:
 class Secondary(Actor[Any]):
     """Takes every version that is published, over all lives of the process, and notes what must never be seen.
 
-    A serial steps by one exactly when the content changes, unless `steps_freely`; a serial means one content for ever;
-    the journal leads from the version before to this one (`whole_transfers` counts where it does not reach back).
+    A serial never goes back and means one content for ever; it steps by one exactly when the content changes, unless
+    this secondary `may_miss` versions, or serials are left out; the journal leads from the version before to this one
+    (`whole_transfers` counts where it does not reach back).
     """
 
     def __init__(self) -> None:
@@ -97,7 +98,7 @@ class Secondary(Actor[Any]):
         """names that no version may block"""
         self.always: set[str] = set()
         """names that every version must block"""
-        self.steps_freely = False
+        self.may_miss = False
         self.whole_transfers = 0
         self.wrong: list[str] = []
         self._news = trio.Event()
@@ -150,7 +151,8 @@ class Secondary(Actor[Any]):
         self._news = trio.Event()
 
     def _check_step(self, before: Seen, view: ZoneView, rules: Rules) -> None:
-        if not self.steps_freely:
+        self._check(is_newer(view.serial, than=before.serial), f"serial {view.serial} goes back from {before.serial}")
+        if not self.may_miss:
             follows = view.serial == next_serial(before.serial)
             self._check(follows, f"serial {view.serial} comes after {before.serial}")
             self._check(rules != before.rules, f"serial {view.serial} changes nothing")

@@ -158,7 +158,7 @@ async def test_a_lost_zone_store_goes_on_after_the_serialcache(
     for side in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             four.zone_db.with_name(four.zone_db.name + side).unlink()
-    four.secondary.steps_freely = True
+    four.secondary.may_miss = True
     async with four.run() as life:
         second = await life.secondary.wait_versions(2)
         assert (life.now, second.serial, second.rules) == (0, 101, COMPLETE)
