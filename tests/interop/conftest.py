@@ -28,6 +28,7 @@ import dns.zone
 import pytest
 
 ZONE: Final = "dnstapir"
+EXAMPLES: Final = Path(__file__).parents[2] / "deploy" / "examples"
 TARGETS: Final = {".": "NXDOMAIN", "*.": "NODATA", "rpz-drop.": "DROP", "rpz-passthru.": "PASSTHRU"}
 
 
@@ -367,16 +368,21 @@ def start_unbound(
         directory = tmp_path / f"unbound{port}"
         directory.mkdir()
         zonefile = directory / "dnstapir.zone"
+        # The sample that operators copy, with nothing but its port and its file replaced.
+        sample = (EXAMPLES / "unbound" / "dnstapir.conf").read_text()
+        ours = sample.replace("127.0.0.1@5359", f"127.0.0.1@{pop.port}")
+        ours = ours.replace("/var/lib/unbound/dnstapir.zone", str(zonefile))
+        assert ours.count(str(pop.port)) == 1
+        assert ours.count(str(zonefile)) == 1
+        (directory / "dnstapir.conf").write_text(ours)
         (directory / "unbound.conf").write_text(
             "server:\n"
             f'    directory: "{directory}"\n    chroot: ""\n    username: ""\n    pidfile: ""\n'
             "    use-syslog: no\n    verbosity: 2\n    num-threads: 1\n"
             f"    interface: 127.0.0.1@{port}\n    access-control: 127.0.0.0/8 allow\n"
             "    do-not-query-localhost: no\n"
-            '    module-config: "respip validator iterator"\n'
             f'forward-zone:\n    name: "."\n    forward-addr: 127.0.0.1@{internet}\n'
-            f"rpz:\n    name: {ZONE}\n    primary: 127.0.0.1@{pop.port}\n    allow-notify: 127.0.0.1\n"
-            f'    zonefile: "{zonefile}"\n    rpz-log: yes\n    rpz-log-name: {ZONE}\n'
+            f'include: "{directory}/dnstapir.conf"\n'
         )
         daemon = Daemon.start("unbound", [unbound, "-d", "-p", "-c", "unbound.conf"], directory=directory)
         daemons.append(daemon)
@@ -413,7 +419,7 @@ def start_bind(
             f"    listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n"
             f"    recursion yes; allow-query {{ any; }}; forwarders port {internet} {{ 127.0.0.1; }}; forward only;\n"
             "    dnssec-validation no; empty-zones-enable no; minimal-responses yes;\n"
-            f'    response-policy {{ zone "{ZONE}"; }} qname-wait-recurse no;\n'
+            f'    response-policy {{ zone "{ZONE}" min-update-interval 1; }} qname-wait-recurse no;\n'
             "};\ncontrols { };\n"
             f'zone "{ZONE}" {{ type secondary; primaries port {pop.port} {{ 127.0.0.1; }};\n'
             '    file "dnstapir.zone"; masterfile-format text; notify no;\n'

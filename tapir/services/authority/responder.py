@@ -103,7 +103,7 @@ class Responder:
 
     def note_transferred(self, reply: TransferReply, host: str) -> None:
         """All of `reply` has been written to `host`."""
-        self.counters["transfers"] += 1
+        self.counters["transfers_incremental" if reply.incremental else "transfers_full"] += 1
         self._tell(host, reply.kind, reply.serial)
 
     def _answer(

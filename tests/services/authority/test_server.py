@@ -174,7 +174,8 @@ async def test_a_zone_is_transferred_and_followed() -> None:
         seen = [message for message in rig.notifier.messages if isinstance(message, SecondarySeen)]
         assert [(one.query, one.serial) for one in seen] == [("AXFR", None), ("AXFR", 1), ("IXFR", 1), ("IXFR", 2)]
         assert {one.address for one in seen} == {"127.0.0.1"}
-        assert await rig.counter("transfers") == 2
+        assert await rig.counter("transfers_full") == 1
+        assert await rig.counter("transfers_incremental") == 1
 
 
 async def test_an_ixfr_over_udp_falls_back_to_tcp_when_it_does_not_fit() -> None:
@@ -352,7 +353,7 @@ async def test_who_does_not_read_a_transfer_is_closed_and_holds_nothing() -> Non
             assert (await rig.udp(query())).answer
             await rig.wait_for(lambda: rig.counter("connections_stalled"), 1)
             assert (await rig.status()).connections == 0
-        assert await rig.counter("transfers") == 0
+        assert await rig.counter("transfers_full") == 0
 
 
 async def test_a_connection_that_breaks_in_a_transfer_is_counted() -> None:
