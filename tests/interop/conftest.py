@@ -6,7 +6,6 @@ the servers that operators run. Nothing here imports the product: what is tested
 
 import contextlib
 import json
-import os
 import random
 import signal
 import socket
@@ -253,6 +252,7 @@ def rules_of(content: dns.zone.Zone | None, *, zone: str = ZONE) -> tuple[int, d
     rules: dict[str, str] = {}
     serial = -1
     suffix = f"{zone}."
+    rdata: Any
     for name, _, rdata in content.iterate_rdatas():
         owner = str(name).lower()
         if rdata.rdtype == dns.rdatatype.SOA:
@@ -507,13 +507,6 @@ def make_edits() -> Callable[..., Edits]:
         return Edits(pop=pop, seed=seed if seed is not None else random.randrange(2**32), **keys)
 
     return make
-
-
-@pytest.fixture
-def rounds() -> Callable[[int], int]:
-    """How many rounds of a campaign: all of them in a campaign, a twentieth otherwise."""
-    full = os.environ.get("TAPIR_CAMPAIGN") == "full"
-    return lambda count: count if full else max(1, count // 20)
 
 
 @pytest.fixture(name="wait_until")

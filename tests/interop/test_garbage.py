@@ -141,7 +141,7 @@ def test_half_open_and_too_many_connections(serving, campaign, wait_until):
 
 def _takes_tcp(pop: Any) -> bool:
     try:
-        return pop.ask("dnstapir.", "SOA", tcp=True).rcode() == dns.rcode.NOERROR
+        return bool(pop.ask("dnstapir.", "SOA", tcp=True).rcode() == dns.rcode.NOERROR)
     except (OSError, dns.exception.DNSException, EOFError):
         return False
 

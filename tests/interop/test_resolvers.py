@@ -57,15 +57,15 @@ def test_an_allowlisted_name_below_a_denied_wildcard_is_never_blocked(
     assert addresses(resolver.ask("good.deep.evil.example")) == ["192.0.2.1"]
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.campaign
 def test_random_edits_reach_both_resolvers_by_ixfr(
-    pop, start_unbound, start_bind, make_edits, rounds, wait_until, free_port, seed
+    pop, start_unbound, start_bind, make_edits, campaign, wait_until, free_port
 ):
     pop.add_source("allow", "allowlist", [])
     pop.add_source("deny", "denylist", [])
     pop.add_source("doubt1", "doubtlist", [])
     pop.add_source("doubt2", "doubtlist", [])
-    edits = make_edits(pop, seed=seed)
+    edits = make_edits(pop, seed=campaign.seed)
     edits.begin()
     ports = [free_port(), free_port()]
     pop.downstreams = ports
@@ -75,7 +75,7 @@ def test_random_edits_reach_both_resolvers_by_ixfr(
     for resolver in resolvers:
         wait_until(lambda r=resolver: r.zone() == pop.axfr(), what=f"{resolver.daemon.name} to have the zone")
     changed = 0
-    for number in range(rounds(200)):
+    for number in range(campaign.rounds(200)):
         serial = pop.serial()
         before = edits.expected()
         edits.step()

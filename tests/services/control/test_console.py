@@ -71,9 +71,9 @@ async def console(folder: Path, answerer: Answerer | None = None) -> AsyncIterat
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(system.run, tree)
+        nursery.cancel_scope.deadline = trio.current_time() + 20
         try:
-            with trio.fail_after(20):
-                yield folder
+            yield folder
         finally:
             system.request_stop()
 

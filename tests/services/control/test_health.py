@@ -41,7 +41,7 @@ SOURCE = SourceStatus(
     error="",
 )
 SOURCES = SourcesStatus(sources=(SOURCE,), publishing=True, waiting_for=())
-BOX = MailboxSpec(capacity=8, overflow=Overflow.COALESCE, key=lambda message: type(message))
+BOX = MailboxSpec(capacity=8, overflow=Overflow.COALESCE, key=lambda message: type(message).__name__)
 
 
 def test_all_is_well():
