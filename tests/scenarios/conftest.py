@@ -42,10 +42,11 @@ from tapir.app.config import Config, ConfigErrors, load
 from tapir.app.tree import Tree
 from tapir.model.messages.control import GetHealth, HealthStatus
 from tapir.model.messages.lists import GetSources, SourcesStatus, SourceStatus
-from tapir.model.messages.zone import GetZone, ZoneStatus
+from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone, ServerStatus, ZoneStatus
 from tapir.model.names import format_name
 from tapir.services.authority.keeper import KeeperSettings, ZoneKeeper
 from tapir.services.authority.messages import GetView, Publish
+from tapir.services.authority.server import ConfigureServer
 from tapir.services.control.status import ProcessFacts
 from tapir.store.state import StateDirectory
 from tapir.store.zones import ZoneStore
@@ -112,8 +113,14 @@ class Secondary(Actor[Any]):
     async def started(self, ctx: Context[Any]) -> None:
         self._take(await self._keeper.ask(GetView()))
 
-    async def receive(self, ctx: Context[Any], message: Publish) -> None:
-        self._take(message.view)
+    async def receive(self, ctx: Context[Any], message: Publish | GetServer | ConfigureServer) -> None:
+        match message:
+            case Publish():
+                self._take(message.view)
+            case GetServer():
+                ctx.reply(ServerStatus(listening=("here",), counters=(), refusals=(), connections=0))
+            case ConfigureServer():
+                pass
 
     @property
     def serial(self) -> int | None:
@@ -404,8 +411,7 @@ class Pop:
         main = {
             "log": {},
             "services": {"rpz": {"zonename": ZONE, "serialcache": str(self.serial_cache), **self.rpz}},
-            # No sockets where the clock is virtual.
-            "dnsengine": {"active": False, "addresses": []},
+            "dnsengine": {"active": True, "addresses": ["127.0.0.1:5359"]},
             **self.top,
         }
         for file, document in (
@@ -428,7 +434,7 @@ class Pop:
         *,
         trouble: Trouble | None = None,
         wrap: Mapping[str, Callable[[Factory], Factory]] | None = None,
-        open_store: Callable[[Path], ZoneStore] = ZoneStore.open,
+        open_store: Callable[[Path], ZoneStore] | None = None,
         settings: SystemSettings | None = None,
     ) -> AsyncIterator[Life]:
         """One life of the process, from ready to stopped; `wrap` puts something around actors, by path.
@@ -447,9 +453,9 @@ class Pop:
 
         with contextlib.closing(StateDirectory.open(self.state_dir)) as state:
             tree = Tree(system=system, state=state, facts=FACTS, report=report)
-            notifier = probe()
+            notifier = probe({GetSecondaries: ()})
             around = dict(wrap or {})
-            if open_store is not ZoneStore.open:
+            if open_store is not None:
                 around["authority/keeper"] = _keeper_with(open_store, config, system, self.zone_db)
             spec = _without_sockets(tree.specify(config), self.secondary.at_the_server_of(system), notifier)
             spec = _wrapped(spec, around, trouble)
@@ -475,7 +481,7 @@ def _without_sockets(spec: SupervisorSpec, secondary: Secondary, notifier: Probe
     """The tree without its console, and with `secondary` and `notifier` where the zone server and notifier are."""
     latest = MailboxSpec(16, Overflow.DROP_OLDEST)
     groups = {group.name: group for group in spec.children if isinstance(group, SupervisorSpec)}
-    (keeper,) = groups["authority"].children
+    keeper, *_ = groups["authority"].children
     server: ActorSpec[Any] = ActorSpec(name="server", factory=lambda: secondary, mailbox=latest)
     groups["authority"] = attrs.evolve(
         groups["authority"], children=(keeper, notifier.spec("notifier", mailbox=latest), server)

@@ -1,4 +1,4 @@
-"""A list whose content crashes the list keeper: it alone is set aside, and is heard again when it says something else."""
+"""A list whose content crashes the list keeper: it alone is set aside, until it says something else."""
 
 from collections.abc import Callable
 from typing import Any
