@@ -78,9 +78,15 @@ class Tree:
         self._health = system.ref("control/health")
         self._lists = system.ref("evaluator/lists")
         self._policy = system.ref("evaluator/policy")
+        # What this process began with: some of it no reload changes, however many follow each other.
+        self._beginning: Config | None = None
+        # What the next incarnations of zone server and notifier start with: a crash must not undo a reload.
+        self._serving: ServerSettings | None = None
+        self._notifying: NotifierSettings | None = None
 
     def specify(self, config: Config) -> SupervisorSpec:
         """The whole tree for `config`. Raises StoreError when the zone's folder cannot be made."""
+        self._beginning = config
         return SupervisorSpec(
             name="tapir",
             strategy=Strategy.ONE_FOR_ONE,
@@ -98,11 +104,14 @@ class Tree:
         The list keeper hears of sources before the new ones speak and after the gone ones fell silent, so no list
         is ever taken for another.
         """
-        zone = old.zone.name  # a new zone name takes a restart: until then every part goes on with the old one
-        if old.server.active:
-            server = server_settings(new, zone=old.zone, addresses=old.server.addresses)
-            await self._server.tell(ConfigureServer(settings=server))
-            await self._notifier.tell(ConfigureNotifier(settings=notifier_settings(new)))
+        beginning = self._beginning or old
+        zone = beginning.zone.name  # a new zone name takes a restart: until then every part goes on with the old one
+        if beginning.server.active:
+            addresses = beginning.server.addresses
+            serving = self._serving = server_settings(new, zone=beginning.zone, addresses=addresses)
+            notifying = self._notifying = notifier_settings(new)
+            await self._server.tell(ConfigureServer(settings=serving))
+            await self._notifier.tell(ConfigureNotifier(settings=notifying))
         before = {source.id: file_settings(source, zone=zone) for source in running_sources(old)}
         after = {source.id: file_settings(source, zone=zone) for source in running_sources(new)}
         sources = self._system.supervisor("sources")
@@ -148,12 +157,12 @@ class Tree:
                 keeper,
                 ActorSpec(
                     name="notifier",
-                    factory=lambda: Notifier(notifying, keeper=self._keeper),
+                    factory=lambda: Notifier(self._notifying or notifying, keeper=self._keeper),
                     mailbox=NOTIFIER_MAILBOX,
                 ),
                 ActorSpec(
                     name="server",
-                    factory=lambda: ZoneServer(serving, keeper=self._keeper, notifier=self._notifier),
+                    factory=lambda: ZoneServer(self._serving or serving, keeper=self._keeper, notifier=self._notifier),
                     mailbox=SERVER_MAILBOX,
                 ),
             ),

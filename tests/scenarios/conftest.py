@@ -46,7 +46,7 @@ from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone, Server
 from tapir.model.names import format_name
 from tapir.services.authority.keeper import KeeperSettings, ZoneKeeper
 from tapir.services.authority.messages import GetView, Publish
-from tapir.services.authority.server import ConfigureServer
+from tapir.services.authority.server import ConfigureServer, ServerSettings
 from tapir.services.control.status import ProcessFacts
 from tapir.store.state import StateDirectory
 from tapir.store.zones import ZoneStore
@@ -101,6 +101,8 @@ class Secondary(Actor[Any]):
         """names that every version must block"""
         self.may_miss = False
         self.whole_transfers = 0
+        self.configured: ServerSettings | None = None
+        """what the zone server was last reconfigured to"""
         self.wrong: list[str] = []
         self._news = trio.Event()
         self._by_serial: dict[int, Rules] = {}
@@ -120,7 +122,7 @@ class Secondary(Actor[Any]):
             case GetServer():
                 ctx.reply(ServerStatus(listening=("here",), counters=(), refusals=(), connections=0))
             case ConfigureServer():
-                pass
+                self.configured = message.settings
 
     @property
     def serial(self) -> int | None:
@@ -296,6 +298,7 @@ class Pop:
     rpz: dict[str, Any] = attrs.field(factory=dict)
     top: dict[str, Any] = attrs.field(factory=dict)
     sources: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    outputs: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     secondary: Secondary = attrs.field(factory=Secondary)
     _stamp: int = 0
     _states: int = 0
@@ -417,7 +420,7 @@ class Pop:
         for file, document in (
             ("dnstapir-pop.yaml", main),
             ("pop-sources.yaml", {"sources": self.sources}),
-            ("pop-outputs.yaml", {"outputs": {}}),
+            ("pop-outputs.yaml", {"outputs": self.outputs}),
             ("pop-policy.yaml", {"policy": policy}),
         ):
             (self.config_dir / file).write_text(json.dumps(document, indent=1))
@@ -436,8 +439,11 @@ class Pop:
         wrap: Mapping[str, Callable[[Factory], Factory]] | None = None,
         open_store: Callable[[Path], ZoneStore] | None = None,
         settings: SystemSettings | None = None,
+        real_notifier: bool = False,
     ) -> AsyncIterator[Life]:
         """One life of the process, from ready to stopped; `wrap` puts something around actors, by path.
+
+        A `real_notifier` opens sockets as soon as there are outputs and a version to tell of.
 
         After it, nothing that no secondary may ever see was seen.
         """
@@ -458,6 +464,8 @@ class Pop:
             if open_store is not None:
                 around["authority/keeper"] = _keeper_with(open_store, config, system, self.zone_db)
             spec = _without_sockets(tree.specify(config), self.secondary.at_the_server_of(system), notifier)
+            if real_notifier:
+                spec = _with_own_notifier(spec, tree.specify(config))
             spec = _wrapped(spec, around, trouble)
             began = trio.current_time()
             async with trio.open_nursery() as nursery:
@@ -491,6 +499,15 @@ def _without_sockets(spec: SupervisorSpec, secondary: Secondary, notifier: Probe
         control, children=tuple(child for child in control.children if child.name != "console")
     )
     return attrs.evolve(spec, children=tuple(groups.values()))
+
+
+def _with_own_notifier(spec: SupervisorSpec, original: SupervisorSpec) -> SupervisorSpec:
+    authority, *rest = spec.children
+    first, *_ = original.children
+    assert isinstance(authority, SupervisorSpec)
+    assert isinstance(first, SupervisorSpec)
+    keeper, _, server = authority.children
+    return attrs.evolve(spec, children=(attrs.evolve(authority, children=(keeper, first.children[1], server)), *rest))
 
 
 def _keeper_with(

@@ -7,6 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from tapir.model.messages.policy import Explain
+from tapir.model.messages.zone import GetSecondaries
+from tapir.model.names import parse_name
 
 COMPLETE = {"denied.example.": "NXDOMAIN", "doubted.example.": "NODATA"}
 
@@ -168,6 +170,38 @@ async def test_what_was_reloaded_outlives_crashes(four: Any, trouble: Any, autoj
             rules |= {f"{path.replace('/', '-')}.example.": "DROP"}
             assert four.secondary.rules == rules
         assert trouble.crashes == 3
+
+
+async def test_what_takes_a_restart_stays_over_several_reloads(four: Any, autojump_clock: MockClock) -> None:
+    async with four.run() as life:
+        await life.until(5)
+        looks = life.system.statistics().find("sources/deny").processed
+        four.rpz["zonename"] = "other."
+        four.top["dnsengine"] = {"active": True, "addresses": ["127.0.0.1:5360"]}
+        for _ in range(3):
+            assert await life.reload() == ()
+            assert life.secondary.configured is not None
+            assert life.secondary.configured.zone.name == parse_name("dnstapir.")
+            assert life.secondary.configured.addresses == (("127.0.0.1", 5359),)
+        assert life.system.statistics().find("sources/deny").processed >= looks, "its actor is the same one"
+        await life.until(100)
+        assert (await life.zone()).zone == "dnstapir."
+    assert len(four.secondary.seen) == 1
+
+
+async def test_reloaded_outputs_outlive_crashes(pop: Any, trouble: Any, autojump_clock: MockClock) -> None:
+    # An allowlist that is missing: without a version there is nothing to tell, and no socket is opened.
+    pop.add("allow", "allowlist", missing=True)
+    async with pop.run(trouble=trouble, real_notifier=True) as life:
+        assert await life.ask("authority/notifier", GetSecondaries()) == ()
+        pop.outputs["resolver"] = {"active": True, "name": "resolver", "format": "rpz", "downstream": "192.0.2.53:53"}
+        assert await life.reload() == ()
+        for _ in range(2):
+            (secondary,) = await life.ask("authority/notifier", GetSecondaries())
+            assert secondary.configured
+            trouble.arm("authority/keeper", "before")
+            await life.until(life.now + 10)
+        assert trouble.crashes > 0
 
 
 @pytest.mark.parametrize(
