@@ -291,11 +291,11 @@ class Author:
                 draft.publish(step.view.version)
                 self._accepted = False
                 self._verdict = Verdict.KEEP
-        elif verdict is Verdict.KEEP:
-            self._accepted = False
-            if self._trouble.error:
-                # What could not be saved is no longer wanted.
-                self._trouble.worked()
+        else:
+            if verdict is Verdict.KEEP:
+                self._accepted = False
+            # What could not be saved is not to be published any more, or not now: the store has nothing to take.
+            self._trouble.relieved()
 
     def _judge(self) -> Verdict:
         if self._draft is None:

@@ -59,7 +59,7 @@ class KeeperSettings:
     brake_change: float = 0.25
     """the part of the published records that one version may change, and still be published by itself"""
     brake_minimum: int = 1000
-    """a change of fewer names is never held back"""
+    """a change of so many names, or fewer, is never held back"""
 
 
 @attrs.frozen(kw_only=True)

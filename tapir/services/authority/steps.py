@@ -38,14 +38,14 @@ class Verdict(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Brake:
-    """A version that changes more than `change` of the records, and at least `minimum` of them, is held back."""
+    """A version that changes more than `change` of the records, and more than `minimum` of them, is held back."""
 
     change: float
     minimum: int
 
     def holds(self, *, records: int, size: ChangeSize) -> bool:
         """Whether a change of this `size` to a zone of `records` is too much at once."""
-        return size.names >= self.minimum and size.names > self.change * records
+        return size.names > max(self.minimum, self.change * records)
 
 
 def judge(draft: Draft, *, published: int | None, brake: Brake, held: bool, accepted: bool) -> Verdict:

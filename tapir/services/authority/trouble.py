@@ -42,6 +42,15 @@ class StoreTrouble:
         """The store took what it was given."""
         if self.error:
             self._log.info("the store works again")
+        self._forget()
+
+    def relieved(self) -> None:
+        """There is nothing left to write; whether the store works again, the next write tells."""
+        if self.error:
+            self._log.info("the store has nothing to take any more; it failed: %s", self.error)
+        self._forget()
+
+    def _forget(self) -> None:
         self.error = ""
         self.retry_at = math.inf
         self._after = _FIRST

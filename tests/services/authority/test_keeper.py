@@ -245,12 +245,13 @@ async def test_a_large_change_is_held_until_it_is_accepted(
         assert (await rig.status()).state == "braked"
 
 
-@pytest.mark.parametrize("count", [9, 10])
+@pytest.mark.parametrize(("published", "count"), [(12, 10), (44, 11)])
 async def test_small_changes_and_small_parts_are_not_held(
-    autojump_clock: MockClock, run_keeper: Any, make_numbered: Blocks, count: int
+    autojump_clock: MockClock, run_keeper: Any, make_numbered: Blocks, published: int, count: int
 ) -> None:
+    """Exactly the number, or exactly the part, is not more than it."""
     async with run_keeper() as rig:
-        await rig.tell(rig.stream.content(make_numbered(0, 40 if count == 10 else 12)))
+        await rig.tell(rig.stream.content(make_numbered(0, published)))
         await rig.published()
         await rig.tell(rig.stream.change(removed=make_numbered(0, count)))
         assert (await rig.published()).serial == 2
@@ -498,6 +499,31 @@ async def test_holding_while_the_disk_is_full_holds_and_is_saved_later(
         assert (await rig.status()).state == "held"
     async with run_keeper() as rig:
         assert (await rig.status()).state == "held"
+
+
+async def test_the_brake_after_a_full_disk_neither_spins_nor_goes_on_complaining(
+    autojump_clock: MockClock, run_keeper: Any, make_numbered: Blocks, settings: KeeperSettings
+) -> None:
+    """The time of the next try was over and nothing was to be tried: the author turned round and round."""
+    store = FailingStore()
+    async with run_keeper(open_store=store.open) as rig:
+        await rig.tell(rig.stream.content(make_numbered(0, 40)))
+        await rig.published()
+        store.failing = StoreFull(path=settings.store_path, reason="disk full")
+        await rig.tell(rig.stream.change(removed=make_numbered(0, 1)))
+        await wait_all_tasks_blocked()
+        assert (await rig.status()).state == "unsaved"
+        await rig.tell(rig.stream.change(removed=make_numbered(1, 21)))
+        await trio.sleep(10)
+        # Were the author still turning, this would never return.
+        with trio.fail_after(1):
+            await wait_all_tasks_blocked()
+        status = await rig.status()
+        assert (status.state, status.store_error, status.held_change) == ("braked", "", (21, 0))
+        store.failing = None
+        await rig.ask(AcceptZone())
+        view = await rig.published()
+        assert (view.serial, len(view.version)) == (2, 19)
 
 
 async def test_a_serial_is_not_set_while_the_disk_is_full(
