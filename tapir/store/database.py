@@ -4,6 +4,9 @@ A database is built beside its place and renamed into it, so a file that is empt
 trace of an interrupted start: it is corrupt. It has two tables, `item` (a blob under a name) and `log`
 (a blob under a series and a number), and every blob is sealed for its place (see `blobs`).
 
+A file that is removed or replaced while it is open is found out before the next write: SQLite would go on writing to
+the one that nobody can open again, and say that all is durable.
+
 Opening writes nothing, so that a full disk does not keep a restarted process from what it stored. When SQLite cannot
 even make its shared-memory file for want of space, the database is opened in exclusive mode, which needs none.
 """
@@ -54,8 +57,9 @@ _UNREADABLE: Final = frozenset(
 class Database:
     """An open database. One call at a time, from any thread; every failure is a StoreError."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, identity: tuple[int, int]) -> None:
         self._connection = connection
+        self._identity = identity
         self._failed = False
         self.path = path
 
@@ -77,10 +81,11 @@ class Database:
                 connection = _connect(path, exclusive=True)
             try:
                 _check_structure(connection, path, application_id)
+                identity = _identity(path)
             except BaseException:
                 connection.close()
                 raise
-        return cls(connection, path)
+        return cls(connection, path, identity)
 
     def close(self) -> None:
         """Give the file back; closing twice is fine."""
@@ -95,9 +100,22 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """All that is written within is durable when the block ends, or not there at all when it raises."""
-        with translated(self.path), self._transaction("BEGIN IMMEDIATE"):
-            yield
+        """All that is written within is durable when the block ends, or not there at all when it raises.
+
+        Raises StoreCorrupt, before anything is written, when the file is no longer where it was opened.
+        """
+        with translated(self.path):
+            self._check_place()
+            with self._transaction("BEGIN IMMEDIATE"):
+                yield
+
+    def _check_place(self) -> None:
+        try:
+            found = _identity(self.path)
+        except FileNotFoundError:
+            raise StoreCorrupt(path=self.path, reason="the file was removed while it was in use") from None
+        if found != self._identity:
+            raise StoreCorrupt(path=self.path, reason="the file was replaced while it was in use")
 
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
@@ -210,6 +228,11 @@ def translated(path: Path) -> Iterator[None]:
         raise StoreCorrupt(path=path, reason=str(exc)) from exc
     except OSError as exc:
         raise StoreFull(path=path, reason=exc.strerror or str(exc)) from exc
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _is_corrupt(exc: sqlite3.Error) -> bool:

@@ -4,6 +4,7 @@
 <folder>/FORMAT                     the version of this layout
 <folder>/lists.db                   tapir.store.lists
 <folder>/zones/<zone>/zone.db       tapir.store.zones
+<folder>/zones/<zone>/serial        the serial once more, as in serialcache
 <folder>/console.sock               the console's Unix socket
 """
 

@@ -16,6 +16,7 @@ from tapir.store.errors import StoreCorrupt, StoreError, StoreFull, StoreOutOfSt
 from tapir.store.quarantine import quarantine
 from tapir.store.serialcache import read_serialcache, write_serialcache
 from tapir.store.zones import StoredZone, ZoneStore
+from tapir.zone.serial import is_newer
 
 _PRUNE_AT_LEAST: Final = 64
 
@@ -47,6 +48,7 @@ class ZoneArchive:
     ) -> None:
         self._path = path
         self._cache = serial_cache
+        self._beside = path.with_name("serial")
         self._open_store = open_store
         self._store: ZoneStore | None = None
         self._held = False
@@ -60,13 +62,13 @@ class ZoneArchive:
         except StoreCorrupt as exc:
             trouble.append(self._move_aside(exc, now))
             stored = self._read()
-        cached = read_serialcache(self._cache) if self._cache is not None else None
+        cached, why = self._read_serial()
         self._stored_steps = len(stored.deltas) if stored is not None else 0
         return Opened(
             stored=stored,
             held=self._held,
-            cached=cached.serial if cached is not None else None,
-            no_serial=f"{self._cache} says no serial: {cached.reason}" if cached is not None and cached.reason else "",
+            cached=cached,
+            no_serial=why,
             # A store that was moved aside shows, also when its successor could not be begun before the next start.
             lost=stored is None and any(self._path.parent.glob(f"{self._path.name}.corrupt-*")),
             trouble=tuple(trouble),
@@ -84,12 +86,31 @@ class ZoneArchive:
             trouble.append(self._move_aside(exc, now))
             self._rewrite(step, now)
         # After the store, before anybody sees the serial: whichever of the two is read later, none is behind.
-        with _told(trouble):
-            if self._cache is not None:
-                write_serialcache(self._cache, step.view.serial)
+        self._remember_serial(step.view.serial, trouble)
         with _told(trouble):
             self._prune(step)
         return tuple(trouble)
+
+    def _remember_serial(self, serial: int, trouble: list[str]) -> None:
+        """Keep the serial where it survives the store: in serialcache for the old daemon, and beside the store.
+
+        Twice, since serialcache may be missing, or not ours to write: what it said long ago must not count then.
+        """
+        for path in (self._cache, self._beside):
+            if path is not None:
+                with _told(trouble):
+                    write_serialcache(path, serial)
+
+    def _read_serial(self) -> tuple[int | None, str]:
+        """The later one of the serials in serialcache and beside the store; why serialcache says none."""
+        beside = read_serialcache(self._beside).serial
+        if self._cache is None:
+            return beside, ""
+        cached = read_serialcache(self._cache)
+        why = f"{self._cache} says no serial: {cached.reason}" if cached.reason else ""
+        if cached.serial is None or (beside is not None and is_newer(beside, than=cached.serial)):
+            return beside, why
+        return cached.serial, why
 
     def set_held(self, held: bool) -> None:
         """Remember over a restart whether the operator holds the zone."""
@@ -143,7 +164,8 @@ class ZoneArchive:
     def _move_aside(self, exc: StoreCorrupt, now: int) -> str:
         self.close()
         aside = quarantine(self._path, now)
-        return f"the store could not be trusted ({exc.reason}); it is kept as {aside}, and a new one begun"
+        kept = f"it is kept as {aside}" if aside.exists() else "nothing of it is left"
+        return f"the store could not be trusted ({exc.reason}); {kept}, and a new one begun"
 
     def _prune(self, step: Step) -> None:
         """Let the store forget what the journal has forgotten; not at each commit, since it reads the whole journal."""

@@ -588,10 +588,75 @@ async def test_without_store_and_serialcache_the_serial_still_goes_forward(
         assert (await rig.published()).serial == 1
     assert settings.serial_cache is not None
     settings.serial_cache.unlink()
+    settings.store_path.with_name("serial").unlink()
     settings.store_path.write_bytes(b"")
     async with run_keeper() as rig:
         await rig.tell(make_stream("b").content(make_block("a.example")))
         assert (await rig.published()).serial == 1_700_000_001
+
+
+@pytest.mark.parametrize("loss", ["corrupt", "gone"])
+async def test_a_serialcache_that_could_not_be_written_does_not_take_the_serial_back(
+    autojump_clock: MockClock, run_keeper: Any, make_block: Blocks, settings: KeeperSettings, make_stream: Any, loss: str
+) -> None:
+    """It said 41 from long ago; with the store lost, the serial went back to 42."""
+    assert settings.serial_cache is not None
+    settings.serial_cache.write_text("current_serial: 41\n")
+    async with run_keeper() as rig:
+        for number in range(5):
+            await rig.tell(rig.stream.content(make_block(f"n{number}.example")))
+            assert (await rig.published()).serial == 42 + number
+    settings.serial_cache.write_text("current_serial: 41\n")
+    for path in settings.store_path.parent.glob("zone.db*"):
+        path.unlink()
+    if loss == "corrupt":
+        settings.store_path.write_bytes(b"junk" * 2000)
+    async with run_keeper() as rig:
+        await rig.tell(make_stream("b").content(make_block("a.example")))
+        assert (await rig.published()).serial == 47
+
+
+async def test_with_serialcache_and_store_removed_the_serial_still_goes_forward(
+    autojump_clock: MockClock, run_keeper: Any, make_block: Blocks, settings: KeeperSettings, make_stream: Any
+) -> None:
+    async with run_keeper() as rig:
+        await rig.tell(rig.stream.content(make_block("a.example")))
+        await rig.published()
+        await rig.tell(rig.stream.content(make_block("b.example")))
+        await rig.published()
+    assert settings.serial_cache is not None
+    settings.serial_cache.unlink()
+    settings.store_path.unlink()
+    async with run_keeper() as rig:
+        await rig.tell(make_stream("b").content(make_block("b.example")))
+        assert (await rig.published()).serial == 3
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_store_that_is_removed_under_us_is_begun_anew(
+    autojump_clock: MockClock,
+    run_keeper: Any,
+    make_block: Blocks,
+    settings: KeeperSettings,
+    caplog: pytest.LogCaptureFixture,
+    replaced: bool,
+) -> None:
+    """SQLite went on writing to the removed file, and all was said to be saved."""
+    async with run_keeper() as rig:
+        await rig.tell(rig.stream.content(make_block("a.example")))
+        await rig.published()
+        if replaced:
+            settings.store_path.with_name("other").write_bytes(settings.store_path.read_bytes())
+            settings.store_path.with_name("other").replace(settings.store_path)
+        else:
+            for path in settings.store_path.parent.glob("zone.db*"):
+                path.unlink()
+        await rig.tell(rig.stream.change(added=make_block("b.example")))
+        assert (await rig.published()).serial == 2
+    assert f"while it was in use); {'it is kept as' if replaced else 'nothing of it is left'}" in caplog.text
+    async with run_keeper() as rig:
+        view = await rig.ask(GetView())
+        assert (view.serial, len(view.version), view.journal.from_serial) == (2, 2, 1)
 
 
 async def test_a_store_that_cannot_be_opened_is_tried_again(
