@@ -14,10 +14,10 @@ from actors import Context
 from tapir.model.blocks import RecordBlock, RecordDelta
 from tapir.model.errors import TapirError
 from tapir.model.messages.zone import AcceptZone, HoldZone, ResumeZone, SetSerial, ZoneStatus
-from tapir.model.names import format_name
 from tapir.services.authority.archive import Opened, ZoneArchive
 from tapir.services.authority.draft import Draft
 from tapir.services.authority.orders import Item, Order, Refused
+from tapir.services.authority.standing import zone_status
 from tapir.services.authority.steps import (
     Brake,
     Restored,
@@ -116,10 +116,13 @@ class Author:
                 f"; {restored.lost} records have an action that the zone can no longer say" if restored.lost else "",
             )
             self._restating = restored
-            self._trouble.soon()
         self._log.info(
             "restored serial=%d records=%d journal=%d", version.serial, len(version), len(restored.view.journal)
         )
+        if restored.restate and restored.servable:
+            # Before anybody asks: what is served under the stored serial is what was stored, to the last octet. Only
+            # a store that takes nothing now leaves the new SOA under the old serial, rather than no zone at all.
+            await self._restate(ctx, restored, self._draft, announced=False)
 
     def _open(self, now: int) -> tuple[Opened, Restored | None]:
         opened = self._archive.open(now)
@@ -276,13 +279,8 @@ class Author:
             return
         if self._hold_unsaved and not await self._save_hold(ctx):
             return
-        restating = self._restating
-        if restating is not None:
-            step = await self._commit(ctx, lambda _: restate_step(restating))
-            if step is None:
-                return
-            draft.rebase(step.view.version)
-            self._restating = None
+        if self._restating is not None and not await self._restate(ctx, self._restating, draft):
+            return
         verdict = self._judge()
         self._note_verdict(ctx, verdict, draft)
         if verdict is Verdict.PUBLISH:
@@ -297,12 +295,31 @@ class Author:
             # What could not be saved is not to be published any more, or not now: the store has nothing to take.
             self._trouble.relieved()
 
-    def _judge(self) -> Verdict:
+    async def _restate(self, ctx: Context[Any], restating: Restored, draft: Draft, *, announced: bool = True) -> bool:
+        """Give what is stored its new serial; or, where that was not to be seen, at once what is desired now."""
+        if not (restating.servable or self._heard):
+            # Secondaries have later content than what is stored: they keep it until it is known what is desired.
+            return False
+        if not restating.servable and self._judge(len(restating.view.version)) is Verdict.PUBLISH:
+            step = await self._commit(ctx, lambda now: next_step(draft, None, floor=restating.floor, now=now))
+            if step is not None:
+                draft.publish(step.view.version)
+                self._accepted = False
+        else:
+            step = await self._commit(ctx, lambda _: restate_step(restating), announced=announced)
+            if step is not None:
+                draft.rebase(step.view.version)
+        if step is None:
+            return False
+        self._restating = None
+        return True
+
+    def _judge(self, published: int | None = None) -> Verdict:
         if self._draft is None:
             return Verdict.KEEP
         return judge(
             self._draft,
-            published=self._records_published(),
+            published=self._records_published() if published is None else published,
             brake=self._brake,
             held=self._held,
             accepted=self._accepted,
@@ -311,7 +328,7 @@ class Author:
     def _records_published(self) -> int | None:
         return len(self._view.version) if self._view is not None else None
 
-    async def _commit(self, ctx: Context[Any], make: Callable[[int], Step]) -> Step | None:
+    async def _commit(self, ctx: Context[Any], make: Callable[[int], Step], *, announced: bool = True) -> Step | None:
         """Make a step, make it durable, then publish it; None, and nothing has changed, when the store fails."""
         now = ctx.now()
         try:
@@ -326,7 +343,8 @@ class Author:
             self._beside = trouble
         self._view = step.view
         self._published_at = now
-        await self._announce(step.view)
+        if announced:
+            await self._announce(step.view)
         self._log.info(
             "published serial=%d -%d +%d records=%d octets=%d",
             step.view.serial,
@@ -366,18 +384,13 @@ class Author:
 
     def status(self) -> ZoneStatus:
         """How the zone stands."""
-        view = self._view
-        size = self._draft.size if self._draft is not None and self._verdict in {Verdict.HOLD, Verdict.BRAKE} else None
-        return ZoneStatus(
-            zone=format_name(self._settings.apex),
-            serial=view.serial if view is not None else None,
-            records=len(view.version) if view is not None else 0,
+        held_back = self._draft is not None and self._verdict in {Verdict.HOLD, Verdict.BRAKE}
+        return zone_status(
+            self._settings,
+            self._view,
             published_at=self._published_at,
-            journal_from=view.journal.from_serial if view is not None else None,
-            journal_deltas=len(view.journal) if view is not None else 0,
-            journal_octets=view.journal.octets if view is not None else 0,
+            held_change=self._draft.size if self._draft is not None and held_back else None,
             state=self._state(),
-            held_change=(size.removed, size.added) if size is not None else None,
             store_error=self._trouble.error,
         )
 

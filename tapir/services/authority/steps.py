@@ -115,7 +115,8 @@ class Restored:
     """A stored zone as it is to be served.
 
     `restate` is why it needs a new serial before anything else is published, or empty; `floor` is the serial to come
-    after. `servable` says whether the stored serial may be shown until then.
+    after. `servable` says whether the stored serial may be shown until then: not where secondaries have later ones,
+    and so later content, which they are to keep until the evaluator has said what is desired.
     """
 
     view: ZoneView

@@ -54,7 +54,3 @@ class StoreTrouble:
         self.error = ""
         self.retry_at = math.inf
         self._after = _FIRST
-
-    def soon(self) -> None:
-        """There is something to write at the first opportunity."""
-        self.retry_at = trio.current_time()

@@ -102,7 +102,14 @@ def test_a_draft_of_nothing_yet() -> None:
 
 @pytest.mark.parametrize(
     ("records", "names", "held"),
-    [(4000, 1000, False), (4000, 1001, True), (4004, 1001, False), (1200, 1000, False), (0, 1000, False), (0, 1001, True)],
+    [
+        (4000, 1000, False),
+        (4000, 1001, True),
+        (4004, 1001, False),
+        (1200, 1000, False),
+        (0, 1000, False),
+        (0, 1001, True),
+    ],
 )
 def test_the_brake_wants_both_a_part_and_a_number(records: int, names: int, held: bool) -> None:
     size = ChangeSize(names=names, removed=names, added=0)

@@ -405,8 +405,49 @@ async def test_a_serialcache_that_is_ahead_is_followed(
     settings.serial_cache.write_text("current_serial: 90\n")
     async with run_keeper() as rig:
         await wait_all_tasks_blocked()
+        # What is stored is older than what secondaries have: they keep theirs until it is known what is desired.
+        assert await rig.ask(GetView()) is None
+        await rig.tell(rig.stream.content(make_block("a.example", "b.example")))
+        view = await rig.published()
+        assert (view.serial, len(view.version)) == (91, 2)
+    async with run_keeper() as rig:
         view = await rig.ask(GetView())
-        assert (view.serial, len(view.version)) == (91, 1)
+        assert (view.serial, len(view.version)) == (91, 2)
+
+
+async def test_a_serialcache_that_is_ahead_does_not_open_the_brake(
+    autojump_clock: MockClock, run_keeper: Any, make_numbered: Blocks, settings: KeeperSettings
+) -> None:
+    async with run_keeper() as rig:
+        await rig.tell(rig.stream.content(make_numbered(0, 40)))
+        await rig.published()
+    assert settings.serial_cache is not None
+    settings.serial_cache.write_text("current_serial: 90\n")
+    async with run_keeper() as rig:
+        await rig.tell(rig.stream.content(make_numbered(0, 5)))
+        view = await rig.published()
+        assert (view.serial, len(view.version)) == (91, 40)
+        assert (await rig.status()).state == "braked"
+
+
+async def test_no_serial_has_two_contents_when_the_settings_changed(
+    autojump_clock: MockClock, run_keeper: Any, make_block: Blocks, settings: KeeperSettings
+) -> None:
+    """For a moment after the restart, the old serial was seen with the new SOA."""
+    async with run_keeper() as rig:
+        await rig.tell(rig.stream.content(make_block("a.example")))
+        await rig.published()
+    changed = attrs.evolve(settings, zone=attrs.evolve(settings.zone, refresh=3600))
+    async with run_keeper(settings=changed) as rig:
+        # The first thing that anybody can ask.
+        assert (await rig.ask(GetView())).serial == 2
+    store = FailingStore()
+    store.failing = StoreFull(path=settings.store_path, reason="disk full")
+    async with run_keeper(open_store=store.open) as rig:
+        # Nothing can be committed: the zone is served all the same, and gets its serial when it can.
+        assert ((await rig.ask(GetView())).serial, (await rig.status()).state) == (2, "unsaved")
+        store.failing = None
+        assert (await rig.published()).serial == 3
 
 
 async def test_missing_sources_are_said_once(
@@ -597,7 +638,12 @@ async def test_without_store_and_serialcache_the_serial_still_goes_forward(
 
 @pytest.mark.parametrize("loss", ["corrupt", "gone"])
 async def test_a_serialcache_that_could_not_be_written_does_not_take_the_serial_back(
-    autojump_clock: MockClock, run_keeper: Any, make_block: Blocks, settings: KeeperSettings, make_stream: Any, loss: str
+    autojump_clock: MockClock,
+    run_keeper: Any,
+    make_block: Blocks,
+    settings: KeeperSettings,
+    make_stream: Any,
+    loss: str,
 ) -> None:
     """It said 41 from long ago; with the store lost, the serial went back to 42."""
     assert settings.serial_cache is not None
