@@ -10,6 +10,7 @@ from actors.errors import (
     AskFailed,
     AskRejected,
     AskTimeout,
+    IncarnationOver,
     NameTaken,
     NoReply,
     NotAsked,
@@ -55,7 +56,7 @@ from actors.workers import WorkerStatistics
 __all__ = [
     "Actor", "ActorCrashed", "ActorError", "ActorRef", "ActorSpec", "ActorStarted", "ActorStopped", "ActorStuck",
     "ActorSystem", "AskCycle", "AskError", "AskFailed", "AskRejected", "AskTimeout", "Backoff", "Clock", "Context",
-    "DeadLetter", "Delivery", "Down", "GaveUp", "Intensity", "LatencyStatistics", "MailboxSpec",
+    "DeadLetter", "Delivery", "Down", "GaveUp", "IncarnationOver", "Intensity", "LatencyStatistics", "MailboxSpec",
     "MailboxStatistics", "ManualClock", "MessageDropped", "NameTaken", "NoReply", "NodeStatistics", "NotAsked",
     "Overflow", "Reply", "Request", "Restart", "RestartLimitReached", "RestartScheduled", "StartFailed", "Status",
     "StopReason", "Strategy", "StreamSuspended", "Subscription", "SupervisorRef", "SupervisorSpec",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 
 from actors.ask import ASKER, Reply
-from actors.errors import NotAsked
+from actors.errors import IncarnationOver, NotAsked
 from actors.mailbox import Delivery, Envelope, Mailbox
 from actors.message import Request, describe
 from actors.ref import ActorRef
@@ -41,7 +41,8 @@ class Actor(Generic[M]):
         """Let go of what `started` took; bounded by the spec's `stop_timeout`.
 
         Called whenever `started` had returned: after the mailbox is drained, with background tasks still running;
-        after a crash too, when they are gone already. Not called when the whole run is cancelled from outside.
+        after a crash too, when they are gone already and no timer, watch or task can be begun any more. Not called
+        when the whole run is cancelled from outside.
         """
 
 
@@ -63,6 +64,7 @@ class Context(Generic[M]):
         self._nursery = nursery
         self._envelope: Envelope | None = None
         self._open_replies: set[Reply] = set()
+        self._over = False
 
     def __repr__(self) -> str:
         return f"<context {self.path}>"
@@ -100,20 +102,25 @@ class Context(Generic[M]):
 
     def send_after(self, seconds: float, message: M) -> Timer:
         """Receive `message` in `seconds`, unless cancelled; it does not count against the mailbox's capacity."""
+        self._check_alive()
         return self._start_timer(Timer(self._mailbox, message, seconds, every=False, at_once=False))
 
     def send_every(self, seconds: float, message: M, *, at_once: bool = False) -> Timer:
         """Receive `message` every `seconds`; while one tick is undelivered, further ones are skipped and counted."""
+        self._check_alive()
         return self._start_timer(Timer(self._mailbox, message, seconds, every=True, at_once=at_once))
 
     # Work beside `receive`
 
     def start_soon(self, fn: Callable[..., Awaitable[object]], *args: object, name: str | None = None) -> None:
         """Run `fn(*args)` as a background task of this incarnation; its crash is the actor's crash."""
+        self._check_alive()
         self._nursery.start_soon(_background, fn, args, name=name or f"{self.path} {_name(fn)}")
 
     async def start(self, fn: Callable[..., Awaitable[object]], *args: object, name: str | None = None) -> Any:
         """As `start_soon`, but return what `fn` passes to `task_status.started`, once it does."""
+
+        self._check_alive()
 
         async def run(**task_status: Any) -> None:
             ASKER.set(None)
@@ -133,6 +140,7 @@ class Context(Generic[M]):
         At once (MISSING) when there is no such actor. One Down at most waits, the newest. A second watch of the
         same ref replaces the first; watches end with the incarnation that set them.
         """
+        self._check_alive()
         self._runtime.watch(self._mailbox, ref.path, message)
 
     def stop(self) -> None:
@@ -154,8 +162,9 @@ class Context(Generic[M]):
         """This message is handled from now on; None: none is."""
         self._envelope = envelope
 
-    def close_replies(self, reason: str) -> None:
-        """Fail the asks that this incarnation took along and did not answer."""
+    def end(self, reason: str) -> None:
+        """The incarnation is over: fail the asks that it took along and did not answer."""
+        self._over = True
         for reply in list(self._open_replies):
             reply.give_up(reason)
 
@@ -169,6 +178,11 @@ class Context(Generic[M]):
             envelope.reply = Reply(self.path, describe(envelope.message))
             envelope.reply.abandon()
         return envelope.reply
+
+    def _check_alive(self) -> None:
+        # The mailbox is the next incarnation's by now: what this one began would arrive there.
+        if self._over:
+            raise IncarnationOver(f"this incarnation of {self.path} is over and can begin nothing any more")
 
     def _start_timer(self, timer: Timer) -> Timer:
         self._nursery.start_soon(timer.run, name=f"{self.path} timer")

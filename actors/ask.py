@@ -102,7 +102,7 @@ class WaitGraph:
     """Who waits for whom. An edge stands while an actor's own task waits for an answer."""
 
     def __init__(self) -> None:
-        self._edges: dict[str, list[str]] = {}
+        self._edges: dict[str, list[Reply]] = {}
 
     def find_cycle(self, asker: str, target: str) -> tuple[str, ...] | None:
         """The circle that an ask of `target` by `asker` would close, from `asker` to `asker`; None if there is none."""
@@ -114,20 +114,21 @@ class WaitGraph:
                 return trail
             if trail[-1] not in seen:
                 seen.add(trail[-1])
-                trails += [(*trail, waited_for) for waited_for in self._edges.get(trail[-1], ())]
+                # Who was answered does not wait any more, though its task did not have its turn yet.
+                trails += [(*trail, reply.path) for reply in self._edges.get(trail[-1], ()) if not reply.answered]
         return None
 
     @contextlib.contextmanager
-    def waiting(self, asker: str | None, target: str) -> Iterator[None]:
+    def waiting(self, asker: str | None, reply: Reply) -> Iterator[None]:
         """Keep the edge while the block runs; without an asker that is an actor there is none."""
         if asker is None:
             yield
             return
         edges = self._edges.setdefault(asker, [])
-        edges.append(target)
+        edges.append(reply)
         try:
             yield
         finally:
-            edges.remove(target)
+            edges.remove(reply)
             if not edges:
                 self._edges.pop(asker, None)

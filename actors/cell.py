@@ -63,7 +63,7 @@ class ActorCell(Node):
         self._ctx: Context[Any] | None = None
         self._starting = trio.CancelScope()
         self._receiving = trio.CancelScope()
-        self._drain_until = math.inf
+        self._leaving = trio.CancelScope()  # `stopping`
         self._current: Envelope | None = None
         self._current_since = 0.0
         self._stuck_said = False
@@ -75,7 +75,19 @@ class ActorCell(Node):
     # One incarnation
 
     async def run(self) -> Ending:
-        self._begin()
+        try:
+            return await self._run()
+        except BaseExceptionGroup as group:
+            # The system was cancelled, and something failed on the way out: that is for the log, not for the canceller.
+            cancelled, failed = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(failed, ExceptionGroup):
+                raise
+            log.error(
+                "%s failed while it was cancelled: %s", self.path, self.note_error(unwrap(failed)), exc_info=group
+            )
+            raise cancelled from None
+
+    async def _run(self) -> Ending:
         error: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -97,14 +109,20 @@ class ActorCell(Node):
         self.mailbox.close()
         if not drain:
             self.purge(reason.value)
-        self._drain_until = min(trio.current_time() + self.spec.drain_timeout, self.runtime.stop_at)
-        self._receiving.deadline = self._drain_until
+        self._receiving.deadline = min(trio.current_time() + self.spec.drain_timeout, self.runtime.stop_at)
         if self.ready:
             self.status = Status.DRAINING
         else:
             self._starting.cancel()
 
-    def _begin(self) -> None:
+    def hasten(self) -> None:
+        if self._stop is not None:
+            self._receiving.deadline = min(self._receiving.deadline, self.runtime.stop_at)
+        self._leaving.deadline = min(self._leaving.deadline, self.runtime.stop_at)
+
+    def prepare(self) -> None:
+        # Here and not in `run`, whose task may take its first step after it was told to stop.
+        super().prepare()
         self.status = Status.STARTING
         self.mailbox.reopen()
         self._stop = None
@@ -115,9 +133,12 @@ class ActorCell(Node):
         self._receiving = trio.CancelScope()
 
     async def _live(self, nursery: trio.Nursery) -> None:
+        if self._stop is not None:
+            return
         ASKER.set(self.path)
         ref: ActorRef[Any] = ActorRef(self.runtime, self.path)
         ctx: Context[Any] = Context(self, self.runtime, nursery, ref)
+        self._ctx = ctx
         actor = self.spec.factory()
         self._starting.deadline = trio.current_time() + self.spec.start_timeout
         with self._starting:
@@ -127,7 +148,6 @@ class ActorCell(Node):
                 raise StartFailed(path=self.path, reason=f"it was not ready within {self.spec.start_timeout:g} s")
             return
         self._started = actor, ctx
-        self._ctx = ctx
         if self._stop is None:
             self.mark_ready()
             self.runtime.emit(ActorStarted, self.path)
@@ -202,11 +222,12 @@ class ActorCell(Node):
         if self._started is None:
             return
         (actor, ctx), self._started = self._started, None
-        seconds = max(0.0, min(self.spec.stop_timeout, self.runtime.stop_at - trio.current_time()))
-        with trio.move_on_after(seconds) as scope:
+        began = trio.current_time()
+        self._leaving = trio.CancelScope(deadline=min(began + self.spec.stop_timeout, self.runtime.stop_at))
+        with self._leaving:
             await actor.stopping(ctx, reason)
-        if scope.cancelled_caught:
-            log.warning("%s was cut off while stopping, after %g s", self.path, seconds)
+        if self._leaving.cancelled_caught:
+            log.warning("%s was cut off while stopping, after %g s", self.path, trio.current_time() - began)
 
     # Its end
 
@@ -269,7 +290,7 @@ class ActorCell(Node):
             if current.reply is not None and not current.reply.deferred:
                 current.reply.give_up(f"it {why}" if reason is StopReason.CRASHED else f"it stopped ({why})")
         if self._ctx is not None:
-            self._ctx.close_replies(f"it {why}" if reason is StopReason.CRASHED else f"it stopped ({why})")
+            self._ctx.end(f"it {why}" if reason is StopReason.CRASHED else f"it stopped ({why})")
             self._ctx = None
         if reason is StopReason.CRASHED:
             for envelope in self.mailbox.strip():
@@ -286,6 +307,9 @@ class ActorCell(Node):
         self.purge(why)
         if self.status is not Status.FAILED:
             self.status = Status.STOPPED
+
+    def reopen(self) -> None:
+        self.mailbox.reopen()
 
     def remove(self) -> None:
         self.close("removed")

@@ -21,6 +21,10 @@ class NotAsked(ActorError):
     """The message being handled was not asked, or is answered already."""
 
 
+class IncarnationOver(ActorError):
+    """A timer, a watch or a task was begun by an incarnation that has ended, in `stopping` after a crash."""
+
+
 class StartFailed(ActorError):
     """An actor did not become ready; what was started before it has been stopped again, in order."""
 

@@ -54,6 +54,7 @@ class Node:
         # The supervisor's view
         self.up = False  # its task runs
         self.ready = False
+        self.proven = False  # it was ready since its supervisor began
         self.start_failed = False  # the latest incarnation crashed before it was ready
         self.wanted = True  # its supervisor means it to run
         self.dynamic = False
@@ -84,6 +85,13 @@ class Node:
         """Nothing runs here any more: take no messages, and purge."""
         raise NotImplementedError
 
+    def reopen(self) -> None:
+        """A new incarnation is on its way: take messages for it."""
+        raise NotImplementedError
+
+    def hasten(self) -> None:
+        """The system's stop has a deadline from now on, which also bounds what is stopping already."""
+
     def remove(self) -> None:
         """Leave the tree."""
         raise NotImplementedError
@@ -107,6 +115,7 @@ class Node:
 
     def mark_ready(self) -> None:
         self.ready = True
+        self.proven = True
         self.trial = False
         self.status = Status.RUNNING
         self._ready_at = trio.current_time()

@@ -76,7 +76,7 @@ class ActorRef(Generic[M_contra]):
         reply = Reply(self.path, describe(message))
         envelope = Envelope(message, reply=reply)
         try:
-            with self._runtime.waits.waiting(asker, self.path), trio.move_on_after(seconds):
+            with self._runtime.waits.waiting(asker, reply), trio.move_on_after(seconds):
                 mailbox = self._runtime.mailboxes.get(self.path)
                 delivery = Delivery.DEAD if mailbox is None else await mailbox.put(envelope)
                 if delivery is Delivery.DEAD:

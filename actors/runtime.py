@@ -4,10 +4,11 @@ import collections
 import logging
 import math
 import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from actors.ask import WaitGraph
 from actors.clock import Clock
@@ -17,6 +18,9 @@ from actors.mailbox import Envelope, Mailbox
 from actors.message import describe
 from actors.spec import StopReason, SystemSettings
 from actors.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from actors.node import Node
 
 log = logging.getLogger("actors")
 
@@ -66,6 +70,7 @@ class Runtime:
         self.dead_letter_count = 0
         self.subscriptions: set[Subscription[SystemEvent]] = set()
         self._watches: dict[str, dict[Mailbox, Watch]] = {}  # watched path → watcher → watch
+        self._watched: dict[Mailbox, set[str]] = {}  # the same by watcher
         self._workers: WorkerPool | None = None
 
     @property
@@ -78,6 +83,12 @@ class Runtime:
     def begin(self) -> None:
         """The system runs from here on, under the current clock."""
         self._workers = WorkerPool(self.settings.workers, inline=self.settings.inline_workers)
+
+    def limit_stop(self, nodes: "Iterable[Node]") -> None:
+        """The system stops, within its deadline, which also bounds those of `nodes` that are stopping already."""
+        self.stop_at = trio.current_time() + self.settings.stop_deadline
+        for node in nodes:
+            node.hasten()
 
     def emit(self, kind: Callable[..., SystemEvent], path: str, **fields: Any) -> None:
         """Tell the subscribers, if there are any."""
@@ -97,6 +108,7 @@ class Runtime:
     def watch(self, watcher: Mailbox, path: str, make: Callable[[Down], Any]) -> None:
         """Tell `watcher` of each end at `path`; a second watch of the same path replaces the first."""
         watch = self._watches.setdefault(path, {})[watcher] = Watch(watcher, make)
+        self._watched.setdefault(watcher, set()).add(path)
         if path not in self.mailboxes:
             watch.tell(Down(path=path, reason=StopReason.MISSING, error=None))
 
@@ -107,5 +119,8 @@ class Runtime:
 
     def forget_watches(self, watcher: Mailbox) -> None:
         """The watcher's incarnation ended, its watches with it."""
-        for path in [path for path, watches in self._watches.items() if watches.pop(watcher, None) and not watches]:
-            del self._watches[path]
+        for path in self._watched.pop(watcher, ()):
+            watches = self._watches[path]
+            del watches[watcher]
+            if not watches:
+                del self._watches[path]

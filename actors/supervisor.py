@@ -59,6 +59,7 @@ class Supervisor(Node):
         )
         self.spec = spec
         self.children: list[Node] = []
+        self._names: set[str] = set()
         self._root = root
         self._stop: tuple[StopReason, bool] | None = None
         self._signals: collections.deque[tuple[Node, Ending] | Command] = collections.deque()
@@ -75,6 +76,7 @@ class Supervisor(Node):
         self.status = Status.STARTING
         for child in self.children:
             child.wanted = True
+            child.proven = False
         error: Exception | None = None
         async with trio.open_nursery() as nursery:
             self._operate(nursery, self._start_all, nursery)
@@ -93,7 +95,7 @@ class Supervisor(Node):
                 self.status = Status.FAILED
                 self._stop = (StopReason.SHUTDOWN, True) if self._root else (StopReason.RESTART, False)
                 if self._root:
-                    self.runtime.stop_at = trio.current_time() + self.runtime.settings.stop_deadline
+                    self.runtime.limit_stop(self.walk())
             elif error is None:
                 self.status = Status.STOPPING
             await self._stop_children()
@@ -120,10 +122,10 @@ class Supervisor(Node):
 
     def _decide(self, nursery: trio.Nursery, child: Node, ending: Ending) -> Exception | None:
         """What follows from a child's end; the error with which this supervisor gives up, if it does."""
-        if child.trial or child.up or ending.how is How.STOPPED or child not in self.children:
-            return None
-        if isinstance(ending.error, StartFailed) and not self.ready and not child.restarts:
-            return ending.error  # the first start of a tree is all or nothing
+        if child.trial or child.up or not child.wanted or ending.how is How.STOPPED or child not in self.children:
+            return None  # news of one that is started again already, or that nobody wants any more
+        if isinstance(ending.error, StartFailed) and not self.ready and not child.proven:
+            return ending.error  # the start of a supervisor is all or nothing
         if child.restart is Restart.TEMPORARY or (child.restart is Restart.TRANSIENT and ending.how is How.DONE):
             self._retire(child)
             return None
@@ -137,6 +139,7 @@ class Supervisor(Node):
         delay = child.backoff.delay(len(child.crashes), self.runtime.random)
         child.status = Status.RESTARTING
         child.restarts += 1
+        child.reopen()
         log.warning("restarting %s in %.3f s (restart %d)", child.path, delay, child.restarts)
         self.runtime.emit(RestartScheduled, child.path, delay=delay, restarts=child.restarts)
         if self.spec.strategy is Strategy.ONE_FOR_ONE:
@@ -276,6 +279,8 @@ class Supervisor(Node):
             if reason is StopReason.RESTART:
                 for child in self.children:
                     child.purge("restart")
+            for child in [child for child in self.children if child.trial]:
+                self._forget(child)  # whoever wanted it is told that it did not start
         self.ready = False
 
     # One child
@@ -302,16 +307,20 @@ class Supervisor(Node):
 
     def _append(self, spec: ChildSpec) -> Node:
         path = f"{self.path}/{spec.name}" if self.path else spec.name
-        if not spec.name or "/" in spec.name or any(child.name == spec.name for child in self.children):
+        if not spec.name or "/" in spec.name or spec.name in self._names:
             raise NameTaken(f"{path!r} is no name for one more child")
         node = Supervisor if isinstance(spec, SupervisorSpec) else ActorCell
         child = node(spec, path, self.runtime)  # type: ignore[arg-type]
         self.children.append(child)
+        self._names.add(spec.name)
         return child
 
     def _forget(self, child: Node) -> None:
-        self.children.remove(child)
-        child.remove()
+        # Perhaps for the second time: a child may end for good while it is stopped for another's sake.
+        if child in self.children:
+            self.children.remove(child)
+            self._names.remove(child.name)
+            child.remove()
 
     def _become_ready(self) -> None:
         if not self.ready and self._stop is None:
@@ -330,6 +339,10 @@ class Supervisor(Node):
     def purge(self, why: str) -> None:
         for child in self.children:
             child.purge(why)
+
+    def reopen(self) -> None:
+        for child in self.children:
+            child.reopen()
 
     def close(self, why: str) -> None:
         if self.status is not Status.FAILED:

@@ -117,6 +117,7 @@ class ActorSystem:
                 ending = await root.run()
                 nursery.cancel_scope.cancel()
         finally:
+            root.close("the system was cancelled")  # nothing is left where it ended in order
             self._end_feeds(root)
         if ending is not None and ending.error is not None:
             raise ending.error
@@ -131,7 +132,7 @@ class ActorSystem:
             return
         if first or not math.isfinite(self._runtime.stop_at):
             log.info("stopping the system (%s)", reason)
-            self._runtime.stop_at = trio.current_time() + self._runtime.settings.stop_deadline
+            self._runtime.limit_stop(self._root.walk())
             self._root.begin_stop(StopReason.SHUTDOWN, drain=True)
 
     def statistics(self) -> SystemStatistics:

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import attrs
 import trio
-from trio.testing import MockClock
+
+from actors.clock import is_virtual
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class WorkerPool:
     """Runs functions in at most `capacity` threads; more wait their turn. Made inside a Trio run."""
 
     def __init__(self, capacity: int, *, inline: bool | None) -> None:
-        self.inline = isinstance(trio.lowlevel.current_clock(), MockClock) if inline is None else inline
+        self.inline = is_virtual() if inline is None else inline
         self._limiter = trio.CapacityLimiter(capacity)
 
     async def run(self, fn: Callable[..., T], *args: object) -> T:

@@ -383,3 +383,44 @@ async def test_refs_are_equal_by_place(autojump_clock: MockClock, tree: Any) -> 
     assert one.ref("a") != other.ref("a")
     assert one.ref("a") != "a"
     assert repr(one.ref("a/b")) == "<ref a/b>"
+
+
+async def test_who_was_answered_may_be_asked_in_turn(autojump_clock: MockClock, tree: Any) -> None:
+    """An answer ends the wait, whether or not the asker's task had its turn since."""
+    answers: list[int] = []
+
+    async def ask_b(ctx: Context[Any], message: Any) -> None:
+        if isinstance(message, Crash):
+            await ctx.lookup("b").ask(Get())
+        else:
+            ctx.reply(7)
+
+    async def answer_and_ask_a(ctx: Context[Any], message: Any) -> None:
+        ctx.reply(1)
+        answers.append(await ctx.lookup("a").ask(Get()))
+
+    async with run_system(tree.of(doing("a", ask_b), doing("b", answer_and_ask_a))) as system:
+        await system.ref("a").tell(Crash())
+        await trio.sleep(1)
+    assert answers == [7]
+
+
+async def test_a_queued_ask_does_not_outlive_a_system_that_is_cancelled_during_a_backoff(
+    autojump_clock: MockClock, tree: Any
+) -> None:
+    system = tree.system()
+    failed: list[float] = []
+
+    async def ask() -> None:
+        with pytest.raises(AskFailed):
+            await system.ref("a").ask(Get(), timeout=100)
+        failed.append(trio.current_time())
+
+    async with trio.open_nursery() as outside, trio.open_nursery() as inside:
+        await inside.start(system.run, tree.of(doing("a", forever, backoff=Backoff(first=50, jitter=0))))
+        await system.ref("a").tell(Crash())
+        await trio.sleep(1)
+        outside.start_soon(ask)
+        await trio.sleep(1)
+        inside.cancel_scope.cancel()
+    assert failed == [2.0]

@@ -396,3 +396,43 @@ async def test_a_dynamic_child_that_ended_for_good_leaves_the_tree(autojump_cloc
         system.ref("once").tell_nowait("go")
         await wait_all_tasks_blocked()
         assert root.children() == ()
+
+
+@pytest.mark.parametrize("how", ["by itself", "after a crash"])
+async def test_the_deadline_of_the_stop_bounds_what_was_stopping_before(
+    how: str, autojump_clock: MockClock, tree: Any
+) -> None:
+    class Slow(Actor[Any]):
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            if how == "after a crash":
+                raise ValueError("told to")
+            ctx.stop()
+            await trio.sleep(1000)
+
+        async def stopping(self, ctx: Context[Any], reason: StopReason) -> None:
+            await trio.sleep(1000)
+
+    slow: ActorSpec[Any] = ActorSpec(name="a", factory=Slow, mailbox=ROOMY, drain_timeout=200, stop_timeout=200)
+    async with run_system(tree.of(slow), system=tree.system(stop_deadline=5)) as system:
+        await system.ref("a").tell(Work(seconds=0))
+        await trio.sleep(1)
+    assert trio.current_time() == 6.0
+
+
+async def test_thousands_of_children_start_and_stop_in_linear_time(autojump_clock: MockClock, tree: Any) -> None:
+    """Looked at by comparisons, not by the clock: 2,000 names cost 2,000 look-ups, not two million."""
+
+    class Name(str):
+        __slots__ = ()
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    children = [Probe().spec(Name(f"a{number}")) for number in range(2000)]
+    async with run_system(tree.of(*children)):
+        pass
+    assert Name.compared < 20_000

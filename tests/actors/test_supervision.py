@@ -16,6 +16,7 @@ from actors import (
     Context,
     Delivery,
     GaveUp,
+    IncarnationOver,
     Intensity,
     NameTaken,
     Restart,
@@ -25,6 +26,7 @@ from actors import (
     Status,
     StopReason,
     Strategy,
+    SupervisorStopped,
 )
 from actors.testing import ROOMY, InjectedFault, Probe, assert_tree, crash_on_nth, run_actor, run_system
 
@@ -640,3 +642,186 @@ async def test_restarts_are_shown_to_the_next_incarnation(autojump_clock: MockCl
         system.ref("a").tell_nowait(Crash())
         await trio.sleep(1)
         assert seen == [(0, None), (1, "ValueError: told to")]
+
+
+def flaky(name: str, diary: list[str], failures: list[float]) -> ActorSpec[Any]:
+    """An actor whose start fails once for each entry of `failures`, which takes so many seconds."""
+
+    class Flaky(Diary):
+        async def started(self, ctx: Context[Any]) -> None:
+            if failures:
+                await trio.sleep(failures.pop())
+                raise OSError("not yet")
+            await super().started(ctx)
+
+    return ActorSpec(name=name, factory=lambda: Flaky(name, diary), mailbox=ROOMY, backoff=EXACT)
+
+
+async def test_a_restarted_supervisor_whose_child_fails_to_start_is_restarted_again(
+    autojump_clock: MockClock, tree: Any
+) -> None:
+    diary: list[str] = []
+    failures: list[float] = []
+    inner = tree.of(flaky("a", diary, failures), actor("b", diary), name="s", backoff=EXACT)
+    async with run_system(
+        tree.of(actor("x", diary), inner, strategy=Strategy.ONE_FOR_ALL, intensity=Intensity(9, 60))
+    ) as system:
+        await system.ref("s/a").tell(Crash())  # from here on `a` counts as one that was restarted
+        await trio.sleep(1)
+        failures.append(0)
+        await system.ref("x").tell(Crash())
+        await trio.sleep(10)
+        assert_tree(system, "x running\ns running (one_for_one)\n  a running\n  b running")
+
+
+async def test_a_child_that_was_being_added_leaves_with_its_supervisor(autojump_clock: MockClock, tree: Any) -> None:
+    diary: list[str] = []
+    added: list[Exception] = []
+    inner = tree.of(actor("a", diary), name="s", intensity=Intensity(0, 60), backoff=EXACT)
+    async with run_system(tree.of(inner)) as system, trio.open_nursery() as nursery:
+
+        async def add() -> None:
+            try:
+                await system.supervisor("s").start_child(flaky("late", diary, [0, 5]))
+            except SupervisorStopped as exc:
+                added.append(exc)
+
+        nursery.start_soon(add)
+        await trio.sleep(1)
+        await system.ref("s/a").tell(Crash())
+        await trio.sleep(10)
+        assert len(added) == 1
+        assert_tree(system, "s running (one_for_one)\n  a running")
+
+
+async def test_a_temporary_child_that_ends_during_a_group_restart_leaves_once(
+    autojump_clock: MockClock, tree: Any
+) -> None:
+    class Slow(Diary):
+        async def stopping(self, ctx: Context[Any], reason: StopReason) -> None:
+            await trio.sleep(1)
+
+    diary: list[str] = []
+    async with run_system(tree.of(actor("a", diary), strategy=Strategy.ONE_FOR_ALL)) as system:
+        await system.supervisor("").start_child(
+            actor("t", diary, factory=lambda: Slow("t", diary), restart=Restart.TEMPORARY)
+        )
+        await system.ref("t").tell(Crash())
+        await system.ref("a").tell(Crash())
+        await trio.sleep(10)
+        assert_tree(system, "a running")
+
+
+async def test_a_child_that_crashes_while_it_is_removed_is_not_revived(autojump_clock: MockClock, tree: Any) -> None:
+    class Slow(Diary):
+        async def stopping(self, ctx: Context[Any], reason: StopReason) -> None:
+            await trio.sleep(1)
+
+    diary: list[str] = []
+    for _ in range(20):  # the order of two tasks decides
+        async with run_system(tree.of(actor("a", diary, factory=lambda: Slow("a", diary)))) as system:
+            await system.ref("a").tell(Crash())
+            await wait_all_tasks_blocked()
+            await system.supervisor("").stop_child("a")
+            diary.clear()
+            await trio.sleep(10)
+            assert diary == []
+
+
+async def test_a_child_is_removed_in_the_tick_in_which_it_is_revived(autojump_clock: MockClock, tree: Any) -> None:
+    at_once = Backoff(first=0, maximum=0)
+    diary: list[str] = []
+    async with run_system(tree.of(intensity=Intensity(10**6, 1))) as system:
+        for pause in range(8):
+            for _ in range(8):
+                await system.supervisor("").start_child(actor("a", diary, backoff=at_once))
+                await system.ref("a").tell(Crash())
+                for _ in range(pause):
+                    await trio.lowlevel.checkpoint()
+                with trio.fail_after(60):
+                    await system.supervisor("").stop_child("a")
+                assert system.supervisor("").children() == ()
+
+
+async def test_an_incarnation_that_is_over_leaves_nothing_to_the_next(autojump_clock: MockClock, tree: Any) -> None:
+    refused: list[str] = []
+
+    class Late(Diary):
+        async def stopping(self, ctx: Context[Any], reason: StopReason) -> None:
+            for begin in (
+                lambda: ctx.watch(ctx.lookup("nobody"), lambda down: Note(text="down")),
+                lambda: ctx.send_every(5, Note(text="tick"), at_once=True),
+                lambda: ctx.send_after(5, Note(text="tick")),
+                lambda: ctx.start_soon(trio.sleep_forever),
+            ):
+                if reason is StopReason.CRASHED:
+                    with pytest.raises(IncarnationOver, match="this incarnation of a is over"):
+                        begin()
+                    refused.append(reason.value)
+
+    diary: list[str] = []
+    async with run_system(tree.of(actor("a", diary, factory=lambda: Late("a", diary)))) as system:
+        await system.ref("a").tell(Crash())
+        await trio.sleep(20)
+    assert len(refused) == 4
+    assert [entry for entry in diary if "got" in entry] == []
+
+
+async def test_one_that_ended_by_itself_and_comes_back_takes_messages_meanwhile(
+    autojump_clock: MockClock, tree: Any
+) -> None:
+    diary: list[str] = []
+    async with run_system(tree.of(actor("a", diary))) as system:
+        await system.ref("a").tell(Finish())
+        await wait_all_tasks_blocked()
+        assert await system.ref("a").tell(Note(text="meanwhile")) is Delivery.DELIVERED
+        await trio.sleep(10)
+    assert "got meanwhile" in " ".join(diary)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+async def test_what_is_no_exception_is_no_crash_and_ends_the_run(
+    error: type[BaseException], autojump_clock: MockClock, tree: Any
+) -> None:
+    class Fatal(Diary):
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            raise error
+
+    diary: list[str] = []
+    system = tree.system()
+
+    async def run() -> None:
+        fatal = actor("b", diary, factory=lambda: Fatal("b", diary))
+        async with run_system(tree.of(actor("a", diary), fatal), system=system):
+            await system.ref("b").tell(Note())
+            await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await run()
+    assert caught.group_contains(error)
+    assert await system.ref("a").tell(Note()) is Delivery.DEAD
+
+
+async def test_a_failure_on_the_way_out_is_not_the_cancellers(
+    autojump_clock: MockClock, tree: Any, log_lines: Any
+) -> None:
+    class Clumsy(Diary):
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.clean_up)
+                await trio.sleep_forever()
+
+        async def clean_up(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("could not clean up")
+
+    diary: list[str] = []
+    async with trio.open_nursery() as nursery:
+        system = tree.system()
+        await nursery.start(system.run, tree.of(actor("a", diary, factory=lambda: Clumsy("a", diary))))
+        await system.ref("a").tell(Note())
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert "ERROR a failed while it was cancelled: OSError: could not clean up" in log_lines()

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import trio
-from trio.testing import MockClock
+
+from actors.clock import is_virtual
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class FileWorker:
 
     async def run(self, fn: Callable[..., T], *args: object) -> T:
         """`fn(*args)` in a thread; what a cancelled caller left behind keeps the next one waiting."""
-        if isinstance(trio.lowlevel.current_clock(), MockClock):
+        if is_virtual():
             await trio.lowlevel.checkpoint()
             return fn(*args)
         return await trio.to_thread.run_sync(lambda: fn(*args), limiter=self._limiter, abandon_on_cancel=True)
