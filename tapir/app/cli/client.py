@@ -88,6 +88,10 @@ async def open_console(state_dir: Path) -> AsyncIterator[ConsoleClient]:
         raise ConsoleUnreachableError(
             f"no tapir runs on {state_dir} (there is no {path}); start it, or name its --state-dir"
         ) from None
+    except ConnectionRefusedError:
+        raise ConsoleUnreachableError(
+            f"no tapir runs on {state_dir} ({path} was left behind by one that was killed); start it"
+        ) from None
     except PermissionError:
         raise ConsoleUnreachableError(
             f"{path} is not open to you: be the user that runs tapir, or in its group"
@@ -107,7 +111,8 @@ async def open_console(state_dir: Path) -> AsyncIterator[ConsoleClient]:
             nursery.cancel_scope.cancel()
     except* HandshakeError as group:
         raise ConsoleUnreachableError(f"{path} does not speak the console's protocol") from group
-    except* TapirError as group:
+    except* (TapirError, OSError, KeyboardInterrupt) as group:
+        # What ended the block, not the nursery around it: callers catch Ctrl-C and a closed pipe by their names.
         raise _only(group) from None
 
 

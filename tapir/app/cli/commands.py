@@ -101,10 +101,10 @@ def top(state_dir: Path, *, interval: int, as_json: bool) -> int:
             return DONE
         with Live(console=_screen(), screen=sys.stdout.isatty(), auto_refresh=False) as live:
             async for item in client.stream("watch", interval=interval):
-                live.update(render.render_status(item["data"], now=time.time()), refresh=True)
+                live.update(render.render_top(item["data"], now=time.time()), refresh=True)
         return DONE
 
-    return _with_console(state_dir, watch)
+    return _until_interrupted(state_dir, watch)
 
 
 def trace(state_dir: Path, actor: str, *, count: int, as_json: bool) -> int:
@@ -120,7 +120,7 @@ def trace(state_dir: Path, actor: str, *, count: int, as_json: bool) -> int:
                     break
         return DONE
 
-    return _with_console(state_dir, follow)
+    return _until_interrupted(state_dir, follow)
 
 
 def _print_entry(item: Any, *, as_json: bool) -> None:
@@ -172,8 +172,13 @@ def _with_console(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]
     except (ConsoleUnreachableError, ConsoleRefusedError) as exc:
         print(f"tapir: {exc}", file=sys.stderr)
         return NOT_DONE
+
+
+def _until_interrupted(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]]) -> int:
+    try:
+        return _with_console(state_dir, use)
     except KeyboardInterrupt:
-        return DONE
+        return DONE  # how one leaves what has no end
 
 
 def _screen() -> Console:

@@ -1,5 +1,7 @@
 """`tapir`: the command line, mapped onto one function a command."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Final
@@ -22,8 +24,11 @@ app = typer.Typer(
 zone_app = typer.Typer(help="Steer the zone.", no_args_is_help=True)
 app.add_typer(zone_app, name="zone")
 
-ConfigDir = Annotated[Path, typer.Option("--config-dir", help="Where the configuration files are.")]
-StateDir = Annotated[Path | None, typer.Option("--state-dir", help="Where state is kept; default: as configured.")]
+# Not `readable`: who may not look into the folder gets our own words, or does without it.
+ConfigDir = Annotated[Path, typer.Option("--config-dir", readable=False, help="Where the configuration files are.")]
+StateDir = Annotated[
+    Path | None, typer.Option("--state-dir", readable=False, help="Where state is kept; default: as configured.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -45,6 +50,8 @@ def _root(
 @app.command()
 def run(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None) -> None:
     """Run the service in the foreground until SIGTERM; SIGHUP reloads the configuration."""
+    # Until signals are listened to there is nothing to reload, and a hangup must not end the start.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # The process is imported here: the other commands start without it.
     from tapir.app.process import run_process
 
@@ -148,6 +155,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # `tapir status | head`: the reader has seen enough.
-        sys.stderr.close()
+        # `tapir status | head`: the reader has seen enough, and what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

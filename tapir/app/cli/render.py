@@ -36,18 +36,42 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} days"
 
 
+def age(microseconds: int | None, now: float) -> str:
+    """How long ago that was in one unit, for a column of a table."""
+    if microseconds is None:
+        return "never"
+    seconds = int(max(0.0, now - microseconds / 1_000_000))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 48 * 3600 else f"{seconds // 86400} days"
+
+
 def render_status(status: Mapping[str, Any], *, now: float) -> RenderableType:
     """All of `tapir status`, most urgent first."""
-    parts: list[RenderableType] = [
+    return Group(*_head(status, now=now), *_detail(status, now=now), Text(""), render_tree(status["runtime"]))
+
+
+def render_top(status: Mapping[str, Any], *, now: float) -> RenderableType:
+    """All of `tapir top`: as `status`, but the tree moves up, since a small terminal cuts off what comes last."""
+    return Group(*_head(status, now=now), Text(""), render_tree(status["runtime"]), *_detail(status, now=now))
+
+
+def _head(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
+    return [
         render_process(status, now=now),
         render_health(status.get("health")),
         render_zone(status.get("zone"), now=now),
-        render_sources(status.get("sources"), now=now),
+    ]
+
+
+def _detail(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
+    return [
+        render_sources(status.get("sources"), status.get("health"), now=now),
         render_secondaries(status.get("secondaries"), status.get("zone"), now=now),
         render_server(status.get("server")),
-        render_tree(status["runtime"]),
     ]
-    return Group(*parts)
 
 
 def render_process(status: Mapping[str, Any], *, now: float) -> RenderableType:
@@ -75,13 +99,16 @@ def render_zone(zone: Any, *, now: float) -> RenderableType:
         return Text(f"\nzone: {failure}", style="red")
     text = Text(f"\nzone {zone['zone']}  ")
     text.append(zone["state"], style=_style(zone["state"]))
-    serial = "none yet" if zone["serial"] is None else str(zone["serial"])
-    text.append(f"  serial {serial}, {zone['records']} records, published {ago(zone['published_at'], now)}\n")
-    if zone["journal_from"] is None:
-        text.append("journal: empty, every secondary takes a full transfer")
+    if zone["serial"] is None:
+        text.append("  no version yet: queries are answered SERVFAIL, secondaries keep what they have")
     else:
+        published = ago(zone["published_at"], now)
+        text.append(f"  serial {zone['serial']}, {zone['records']} records, published {published}")
+    if zone["serial"] is not None and zone["journal_from"] is None:
+        text.append("\njournal: empty, every secondary takes a full transfer")
+    elif zone["journal_from"] is not None:
         text.append(
-            f"journal: IXFR from serial {zone['journal_from']}, "
+            f"\njournal: IXFR from serial {zone['journal_from']}, "
             f"{zone['journal_deltas']} changes, {zone['journal_octets']} octets"
         )
     if zone["held_change"]:
@@ -92,28 +119,41 @@ def render_zone(zone: Any, *, now: float) -> RenderableType:
     return text
 
 
-def render_sources(sources: Any, *, now: float) -> RenderableType:
-    """A row a source, with what it refused."""
+def render_sources(sources: Any, health: Any, *, now: float) -> RenderableType:
+    """A row a source, then a line for each that refused lines, is held back or fails.
+
+    An id is never cut, since `tapir accept` wants it whole; what `health` says already is not said again.
+    """
     if (failure := _failure(sources)) is not None:
         return Text(f"\nsources: {failure}", style="red")
-    table = Table("source", "list", "kind", "state", "names", "loaded", "looked at", "refused", "note", box=None)
+    if not sources["sources"]:
+        return Text("\nsources: none configured")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("source", "state", "kind", "list"):
+        table.add_column(heading, no_wrap=heading != "list", overflow="fold")
+    for heading in ("names", "loaded", "looked at"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    said = " ".join(health.get("warnings", ())) if isinstance(health, Mapping) else ""
+    notes: list[Text] = []
     for source in sources["sources"]:
-        refused = ", ".join(_refusal(refusal) for refusal in source["refusals"])
-        note = source["error"]
+        if source["refusals"]:
+            refused = ", ".join(_refusal(refusal) for refusal in source["refusals"])
+            notes.append(Text(f"{source['id']} refused {refused}", style="yellow"))
         if source["pending_names"] is not None:
-            note = f"{source['pending_names']} names held back: tapir accept {source['id']}"
+            held = f"{source['id']} comes with {source['pending_names']} names, held back: tapir accept {source['id']}"
+            notes.append(Text(held, style="yellow"))
+        if source["error"] and source["error"] not in said:
+            notes.append(Text(f"{source['id']} fails: {source['error']}", style="red"))
         table.add_row(
             source["id"],
-            source["name"],
-            source["kind"],
             Text(source["state"], style=_style(source["state"])),
+            source["kind"],
+            source["name"],
             str(source["names"]),
-            ago(source["loaded_at"], now),
-            ago(source["checked_at"], now),
-            refused or "-",
-            note,
+            age(source["loaded_at"], now),
+            age(source["checked_at"], now),
         )
-    return Group(Text(""), table)
+    return Group(Text(""), table, *notes)
 
 
 def _refusal(refusal: Mapping[str, Any]) -> str:
@@ -131,7 +171,8 @@ def render_secondaries(secondaries: Any, zone: Any, *, now: float) -> Renderable
     if not secondaries:
         return Text("\nsecondaries: none configured, none seen")
     serial = zone.get("serial") if isinstance(zone, Mapping) else None
-    table = Table("secondary", "has serial", "lag", "last query", "NOTIFY", box=None)
+    table = Table("secondary", "has serial", "lag", "last query", "NOTIFY", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
     for secondary in secondaries:
         has = secondary["last_serial"]
         query = secondary["last_query"] or "-"
@@ -166,7 +207,7 @@ def render_server(server: Any) -> RenderableType:
     if (failure := _failure(server)) is not None:
         return Text(f"\nzone server: {failure}", style="red")
     text = Text(f"\nlistening on {', '.join(server['listening'])}; {server['connections']} connections\n")
-    text.append(f"answered: {_pairs(server['counters'])}\nrefused: {_pairs(server['refusals'])}\n")
+    text.append(f"answered: {_pairs(server['counters'])}\nrefused: {_pairs(server['refusals'])}")
     return text
 
 
@@ -205,9 +246,11 @@ def node_line(node: Mapping[str, Any]) -> Text:
     mailbox = node.get("mailbox")
     if mailbox:
         line.append(f"  mailbox {mailbox['depth']}/{mailbox['capacity']} (high {mailbox['high_water']})", style="dim")
-        drops = ", ".join(f"{reason} {count}" for reason, count in mailbox["drops"].items() if count)
+        drops = {reason: count for reason, count in mailbox["drops"].items() if count}
+        if coalesced := drops.pop("coalesced", 0):
+            line.append(f"  coalesced {coalesced}", style="dim")  # not lost: a newer message says it, too
         if drops:
-            line.append(f"  dropped {drops}", style="yellow")
+            line.append(f"  dropped {_pairs(drops.items())}", style="yellow")
     if node.get("processed"):
         line.append(f"  handled {node['processed']}", style="dim")
     if node.get("restarts"):
@@ -220,11 +263,13 @@ def node_line(node: Mapping[str, Any]) -> Text:
 def render_explanation(explanation: Mapping[str, Any]) -> RenderableType:
     """Why a name is answered as it is, as sentences."""
     action = explanation["action"]
-    headline = f"{explanation['name']} is not in the zone" if action == "NONE" else f"{explanation['name']}: {action}"
+    stage, winner = explanation["stage"], explanation["winner"]
+    absent = "is allowed, and not in the zone" if stage == "allowlist" else "is not in the zone"
+    headline = f"{explanation['name']} {absent}" if action == "NONE" else f"{explanation['name']}: {action}"
     text = Text(headline, style="bold")
-    text.append(f"\ndecided at stage: {explanation['stage']}")
-    if explanation["winner"]:
-        text.append(f", by {explanation['winner']}")
+    if stage != "none":
+        rule = "" if winner == stage else f", rule {winner}" if winner else ", and none of its rules fires"
+        text.append(f"\ndecided by: {stage}{rule}")
     if explanation["emitted"]:
         text.append(f"\nrecord: {explanation['emitted']}")
     for hit in explanation["hits"]:

@@ -1,0 +1,143 @@
+"""What a person reads, at the width of a plain terminal."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tapir.app.cli.render import age, duration, node_line, render_explanation, render_status, render_top
+
+NOW = 1_000_000_000.0
+AT = int((NOW - 90) * 1_000_000)
+
+LONG = "suspects-of-the-northern-observer"
+
+
+def source(source_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": source_id,
+        "name": f"{source_id}-as-the-policy-calls-it",
+        "kind": "doubtlist",
+        "state": "fresh",
+        "names": 1234567,
+        "pending_names": None,
+        "loaded_at": AT,
+        "checked_at": AT,
+        "refusals": [],
+        "error": "",
+        **changes,
+    }
+
+
+def node(name: str, children: tuple[dict[str, Any], ...] = (), **changes: Any) -> dict[str, Any]:
+    return {"name": name, "status": "running", "children": children, **changes}
+
+
+def status(*sources: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "process": {"version": "1.2.3", "commit": "abc", "pid": 7, "started_at": AT, "state_dir": "/var/lib/x"},
+        "health": {"ready": True, "reasons": [], "warnings": []},
+        "zone": {
+            "zone": "dnstapir.",
+            "state": "serving",
+            "serial": 5,
+            "records": 8,
+            "published_at": AT,
+            "journal_from": None,
+            "held_change": None,
+            "store_error": "",
+        },
+        "sources": {"sources": list(sources)},
+        "secondaries": [],
+        "server": {"listening": ["127.0.0.1:53"], "connections": 0, "counters": [], "refusals": []},
+        "runtime": {
+            "root": node("tapir", tuple(node(f"actor{number}") for number in range(12))),
+            "lag": {"p50": 0.0, "p99": 0.0, "maximum": 0.0},
+            "dead_letters": 0,
+        },
+        **changes,
+    }
+
+
+def printed(what: Any, *, width: int = 80) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, highlight=False).print(what)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_an_id_is_never_cut_since_accept_wants_it_whole(width: int):
+    text = printed(render_status(status(source(LONG), source("b")), now=NOW), width=width)
+    assert f"\n{LONG} " in text
+    assert "1234567" in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_what_a_source_refused_has_a_line_of_its_own():
+    refusals = [{"reason": "malformed", "count": 7, "lines": [1, 2, 3, 4, 5, 6]}]
+    text = printed(render_status(status(source("b", refusals=refusals)), now=NOW))
+    assert "\nb refused 7 malformed (line 1,2,3,4,5,…)\n" in text
+
+
+def test_what_health_says_is_not_said_again_and_what_it_does_not_say_is_shown():
+    failing = source("b", state="stale", error="no such file")
+    health = {"ready": True, "reasons": [], "warnings": ["source b: no such file"]}
+    assert printed(render_status(status(failing, health=health), now=NOW)).count("no such file") == 1
+    lost = {"error": "no answer within 1 s"}
+    assert "\nb fails: no such file\n" in printed(render_status(status(failing, health=lost), now=NOW))
+
+
+def test_top_shows_the_tree_in_a_small_terminal():
+    screen = printed(render_top(status(source("b")), now=NOW)).splitlines()[:24]
+    assert any("actor11" in line for line in screen)
+
+
+def test_a_zone_without_a_version_says_what_queries_get():
+    zone = status()["zone"] | {"state": "empty", "serial": None, "published_at": None}
+    text = printed(render_status(status(zone=zone), now=NOW))
+    assert "no version yet: queries are answered SERVFAIL" in " ".join(text.split())
+    assert "never" not in text
+
+
+@pytest.mark.parametrize("part", ["health", "zone", "sources", "secondaries", "server"])
+def test_a_part_that_does_not_answer_takes_nothing_else_along(part: str):
+    text = printed(render_status(status(**{part: {"error": "no answer"}}), now=NOW))
+    assert "no answer" in text
+    assert "actor11" in text
+
+
+def test_what_was_coalesced_was_not_dropped():
+    mailbox = {"depth": 0, "capacity": 8, "high_water": 1, "drops": {"coalesced": 3, "full": 2}}
+    assert node_line(node("notifier", mailbox=mailbox)).plain.endswith("coalesced 3  dropped full 2")
+
+
+@pytest.mark.parametrize(
+    ("explanation", "lines"),
+    [
+        ({"stage": "none", "winner": ""}, ["a.example. is not in the zone", "on no list"]),
+        (
+            {"stage": "allowlist", "winner": "allowlist"},
+            ["a.example. is allowed, and not in the zone", "decided by: allowlist", "on no list"],
+        ),
+        (
+            {"stage": "doubtlist", "winner": "numsources", "action": "NODATA"},
+            ["a.example.: NODATA", "decided by: doubtlist, rule numsources", "on no list"],
+        ),
+        (
+            {"stage": "doubtlist", "winner": ""},
+            ["a.example. is not in the zone", "decided by: doubtlist, and none of its rules fires", "on no list"],
+        ),
+    ],
+)
+def test_an_explanation_says_what_decided(explanation: dict[str, Any], lines: list[str]):
+    bare = {"name": "a.example.", "action": "NONE", "emitted": "", "hits": [], "rules": []}
+    assert printed(render_explanation(bare | explanation)).splitlines() == lines
+
+
+def test_lengths_of_time_fit_their_column():
+    seconds = [0.2, 59, 3599, 47 * 3600, 400 * 86400]
+    assert [age(int((NOW - length) * 1e6), NOW) for length in seconds] == ["0 s", "59 s", "59 min", "47 h", "400 days"]
+    assert age(None, NOW) == "never"
+    assert [duration(length) for length in (0.25, 59, 61, 3700)] == ["250 ms", "59 s", "1 min 1 s", "1 h 1 min"]
