@@ -9,11 +9,15 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Final, TextIO
 
 import attrs
+
+from actors import ActorError
+from tapir.model.errors import TapirError
 
 _PRIORITY: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 3}
 _LEVEL: Final = {logging.CRITICAL: "error", logging.ERROR: "error", logging.WARNING: "warning", logging.INFO: "info"}
@@ -21,7 +25,10 @@ _LEVEL: Final = {logging.CRITICAL: "error", logging.ERROR: "error", logging.WARN
 
 @attrs.frozen(kw_only=True)
 class LogSettings:
-    """What is logged and how; `files` maps a logger's name to the file that upstream's keys give it."""
+    """What is logged and how; `files` maps a part of the tree to the file that upstream's keys give it.
+
+    A part is a logger's name with all below it, `actors.authority` with `actors.authority/keeper`; "" is everything.
+    """
 
     level: str = "info"
     json: bool = False
@@ -31,7 +38,10 @@ class LogSettings:
 
 
 class TextFormatter(logging.Formatter):
-    """`time level logger: text`; a traceback follows, indented, as part of the same record."""
+    """`time level logger: text`; a traceback follows, indented, as part of the same record.
+
+    None follows an error that tapir raised itself: its text says what, where, and what still holds.
+    """
 
     def __init__(self, *, journal: bool = False, source_lines: bool = False) -> None:
         super().__init__()
@@ -42,7 +52,7 @@ class TextFormatter(logging.Formatter):
         """The record as one event; under the journal its own time and priority are used."""
         where = f" ({record.filename}:{record.lineno})" if self._source_lines else ""
         text = f"{record.name}: {record.getMessage()}{where}"
-        if record.exc_info:
+        if record.exc_info and not _speaks_for_itself(record.exc_info[1]):
             text += "\n" + self.formatException(record.exc_info)
         text = text.replace("\n", "\n    ")
         if self._journal:
@@ -61,9 +71,16 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "text": record.getMessage(),
         }
-        if record.exc_info:
+        if record.exc_info and not _speaks_for_itself(record.exc_info[1]):
             document["exception"] = self.formatException(record.exc_info)
         return json.dumps(document, ensure_ascii=False)
+
+
+def _speaks_for_itself(error: BaseException | None) -> bool:
+    """Whether `error` is one of ours, or the runtime's word for one of ours (`StartFailed`)."""
+    while isinstance(error, ActorError) and error.__cause__ is not None:
+        error = error.__cause__
+    return isinstance(error, TapirError)
 
 
 def level_of(record: logging.LogRecord) -> str:
@@ -82,11 +99,10 @@ def configure_logging(settings: LogSettings, *, stream: TextIO | None = None) ->
     """
     stream = stream if stream is not None else sys.stderr
     root = logging.getLogger()
-    for name in [None, *logging.Logger.manager.loggerDict]:
-        for handler in list(logging.getLogger(name).handlers):
-            if getattr(handler, "owned_by_tapir", False):
-                logging.getLogger(name).removeHandler(handler)
-                handler.close()
+    for handler in list(root.handlers):
+        if getattr(handler, "owned_by_tapir", False):
+            root.removeHandler(handler)
+            handler.close()
     journal = _under_journal(stream)
     _add(root, logging.StreamHandler(stream), _formatter(settings, journal=journal))
     root.setLevel(settings.level.upper())
@@ -101,8 +117,14 @@ def configure_logging(settings: LogSettings, *, stream: TextIO | None = None) ->
         except OSError as exc:
             problems.append(f"cannot log to {path}: {exc.strerror}; stderr has everything")
             continue
-        _add(logging.getLogger(name or None), handler, _formatter(settings, journal=False))
+        handler.addFilter(partial(_is_of, name))
+        _add(root, handler, _formatter(settings, journal=False))
     return tuple(problems)
+
+
+def _is_of(part: str, record: logging.LogRecord) -> bool:
+    # Not by the loggers' own hierarchy, which knows dots only: an actor's logger has its path, with slashes.
+    return not part or record.name == part or record.name.startswith((f"{part}/", f"{part}."))
 
 
 def _formatter(settings: LogSettings, *, journal: bool) -> logging.Formatter:

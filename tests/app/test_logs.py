@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from actors.errors import StartFailed
 from tapir.app.logs import JsonFormatter, LogSettings, TextFormatter, configure_logging
+from tapir.model.errors import TapirError
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +80,32 @@ def test_it_follows_stderr_as_it_is_now(monkeypatch: pytest.MonkeyPatch):
     logging.getLogger("a").error("seen")
     logging.getLogger("a").warning("unseen")
     assert out.getvalue().count("seen") == 1
+
+
+def test_the_part_of_an_actor_goes_to_its_file_though_its_path_has_slashes(tmp_path: Path):
+    file = tmp_path / "policy.log"
+    configure_logging(LogSettings(files={"actors.evaluator": file}), stream=io.StringIO())
+    for name in ("actors.evaluator/policy", "actors.evaluator", "actors.evaluators/x", "actors.authority/keeper"):
+        logging.getLogger(name).info("said by %s", name)
+    assert [line.rpartition("said by ")[2] for line in file.read_text().splitlines()] == [
+        "actors.evaluator/policy",
+        "actors.evaluator",
+    ]
+
+
+@pytest.mark.parametrize("json_", [False, True])
+def test_an_error_of_ours_comes_without_a_traceback_also_when_the_runtime_passes_it_on(json_: bool):
+    out = io.StringIO()
+    configure_logging(LogSettings(json=json_), stream=out)
+
+    def crash(cause: Exception) -> None:
+        try:
+            raise StartFailed(path="server", reason=str(cause)) from cause
+        except StartFailed:
+            logging.getLogger("actors").exception("crashed")
+
+    crash(TapirError("cannot listen on 127.0.0.1:53: in use"))
+    assert len(out.getvalue().splitlines()) == 1
+    assert "Traceback" not in out.getvalue()
+    crash(KeyError("a bug"))
+    assert "Traceback" in out.getvalue()
