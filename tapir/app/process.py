@@ -18,14 +18,13 @@ from typing import Final
 import trio
 
 from actors import ActorError, ActorSystem, SystemClock
-from tapir.app.config import Config, ConfigErrors, after_reload, changes_needing_restart, load
+from tapir.app.config import Config, ConfigErrors, Notice, after_reload, changes_needing_restart, load, wants_json_log
 from tapir.app.logs import LogSettings, configure_logging
 from tapir.app.systemd import ServiceManager
 from tapir.app.tree import Tree
 from tapir.model.messages.control import HealthStatus
-from tapir.model.names import format_name
 from tapir.services.control.status import ProcessFacts
-from tapir.store.errors import StateLocked, StoreError
+from tapir.store.errors import StoreError
 from tapir.store.state import StateDirectory
 from tapir.version import commit, version
 
@@ -50,7 +49,7 @@ _FILE_LOGGERS: Final = {
 
 def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
     """Run until told to stop; returns the exit code. Everything that goes wrong is logged before it returns."""
-    configure_logging(LogSettings())
+    configure_logging(LogSettings(json=wants_json_log(config_dir)))
     log.info("tapir %s (%s), pid %d", version(), commit(), os.getpid())
     try:
         config = load(config_dir, state_dir)
@@ -61,14 +60,11 @@ def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
             log.error("%s", line)
         log.error("the configuration cannot be used; nothing was started")
         return WRONG_CONFIGURATION
-    _take_logging(config)
+    _take_logging(config, said=())
     try:
         state = StateDirectory.open(config.state_dir)
-    except StateLocked as exc:
-        log.error("%s", exc)
-        return FAILED
-    except (StoreError, OSError) as exc:
-        log.error("the state directory %s cannot be used: %s", config.state_dir, exc)
+    except StoreError as exc:
+        log.error("%s; nothing was started", exc)
         return FAILED
     sys.setswitchinterval(_SWITCH_INTERVAL)
     code = DONE
@@ -91,7 +87,8 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-def _take_logging(config: Config) -> None:
+def _take_logging(config: Config, *, said: tuple[Notice, ...]) -> None:
+    """Log as `config` wants, and log its notices, but for those that were `said` before."""
     files = {_FILE_LOGGERS[name]: path for name, path in config.log.files} if config.log.to_files else {}
     settings = LogSettings(
         level=config.log.level,
@@ -101,7 +98,10 @@ def _take_logging(config: Config) -> None:
     )
     for problem in configure_logging(settings):
         log.warning("%s", problem)
+    texts = {(notice.key, notice.text) for notice in said}  # a line may have moved
     for notice in config.notices:
+        if (notice.key, notice.text) in texts:
+            continue
         log.log(logging.WARNING if notice.warning else logging.INFO, "%s", notice)
 
 
@@ -117,10 +117,14 @@ class Process:
         manager: ServiceManager | None = None,
     ) -> None:
         self._config = config
+        self._said = config.notices
         self._state = state
         self._state_dir = state_dir
         self._manager = manager if manager is not None else ServiceManager.from_environment()
         self._system = ActorSystem(clock=SystemClock())
+        self._hangup = trio.Event()
+        self._health = "started"
+        self._reload_trouble = ""
         facts = ProcessFacts(
             version=version(),
             commit=commit(),
@@ -138,45 +142,62 @@ class Process:
                 # Signals are heard from the first moment: a stop during the start is obeyed, too.
                 helpers.start_soon(self._obey, signals)
                 helpers.start_soon(self._stay_alive)
+                self._manager.status("starting")
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self._system.run, self._tree.specify(self._config))
-                    self._manager.ready(f"serving {format_name(self._config.zone.name)}")
+                    self._manager.ready(self._health)
                     log.info("started")
+                    helpers.start_soon(self._reload_on_hangup)
                 helpers.cancel_scope.cancel()
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         async for signum in signals:
             if signum == signal.SIGHUP:
-                await self._reload()
+                # Noted, not done here: a stop is heard while a reload waits for a disk or for a large decision.
+                self._hangup.set()
                 continue
             log.info("stopping: got %s", signal.Signals(signum).name)
             self._manager.stopping()
             self._system.request_stop(signal.Signals(signum).name)
 
-    async def _reload(self) -> None:
-        self._manager.reloading()
+    async def _reload_on_hangup(self) -> None:
+        while True:
+            await self._hangup.wait()
+            self._hangup = trio.Event()  # hangups that come while one is dealt with are one more reload
+            self._manager.reloading()
+            self._reload_trouble = await self._reload()
+            self._manager.ready(self._status())
+
+    async def _reload(self) -> str:
+        """Take the new configuration, or log what is wrong with it and keep the old one; returns the trouble or ""."""
         try:
-            # A configuration directory can hang as any file system can.
-            config = await trio.to_thread.run_sync(load, self._config.config_dir, self._state_dir)
+            # A configuration directory can hang as any file system can: a stop does not wait for it.
+            config = await trio.to_thread.run_sync(
+                load, self._config.config_dir, self._state_dir, abandon_on_cancel=True
+            )
         except ConfigErrors as exc:
             for line in exc.lines:
                 log.error("%s", line)
             log.error("reload: the configuration cannot be used; the one in effect stays")
-            self._manager.ready("reload failed: the old configuration stays")
-            return
-        _take_logging(config)
-        for key in changes_needing_restart(self._config, config):
-            log.warning("reload: %s takes effect at the next start only", key)
+            return "the last reload failed, the old configuration stays"
+        _take_logging(config, said=self._said)
+        self._said = config.notices
+        waiting = changes_needing_restart(self._config, config)
         taken = after_reload(self._config, config)
         try:
             await self._tree.reconfigure(self._config, taken)
         except ActorError as exc:
             # What was handed over is remembered by nobody, so the next reload hands over all of it again.
             log.error("reload: not all of it could be handed over: %s; reload again or restart", exc)
+            return "the last reload was taken in part"
         else:
-            log.info("reload: the new configuration is in effect")
-        self._config = taken
-        self._manager.ready(f"serving {format_name(self._config.zone.name)}")
+            if waiting:
+                log.warning("reload: in effect, but for what waits for a restart: %s", ", ".join(waiting))
+            else:
+                log.info("reload: the new configuration is in effect")
+            return ""
+        finally:
+            self._config = taken
 
     async def _stay_alive(self) -> None:
         if self._manager.watchdog is None:
@@ -187,4 +208,8 @@ class Process:
 
     async def _report(self, status: HealthStatus) -> None:
         text = "ready" if status.ready else "not ready: " + "; ".join(status.reasons)
-        self._manager.status("; ".join((text, *status.warnings)))
+        self._health = "; ".join((text, *status.warnings))
+        self._manager.status(self._status())
+
+    def _status(self) -> str:
+        return "; ".join(filter(None, (self._reload_trouble, self._health)))

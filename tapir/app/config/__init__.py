@@ -1,6 +1,6 @@
 """The configuration: upstream's four files and our extension keys in, one frozen `Config` or all errors out."""
 
-from tapir.app.config.loading import load, read_state_dir
+from tapir.app.config.loading import load, read_state_dir, wants_json_log
 from tapir.app.config.problems import ConfigErrors, Fault, Notice, Place
 from tapir.app.config.process import DEFAULT_STATE_DIR
 from tapir.app.config.reloading import after_reload, changes_needing_restart
@@ -35,4 +35,5 @@ __all__ = [
     "changes_needing_restart",
     "load",
     "read_state_dir",
+    "wants_json_log",
 ]

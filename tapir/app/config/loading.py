@@ -64,9 +64,19 @@ def read_state_dir(config_dir: Path) -> Path | None:
     return config_dir.absolute() / written if isinstance(written, str) and written else None
 
 
+def wants_json_log(config_dir: Path) -> bool:
+    """Whether `log.format` asks for JSON; what else is wrong there does not matter, and what cannot be read does not.
+
+    For the records that come before the configuration is judged.
+    """
+    log = read_document(config_dir).values.get("log")
+    written = log.get("format") if isinstance(log, dict) else None
+    return isinstance(written, str) and written.lower() == "json"
+
+
 def _check_folder(config_dir: Path) -> None:
     try:
-        text = "" if config_dir.is_dir() else "there is no such folder"
+        text = "" if config_dir.is_dir() else "this is no folder" if config_dir.exists() else "there is no such folder"
     except OSError as exc:
         text = f"cannot be looked into: {exc.strerror}"
     if text:

@@ -1,0 +1,141 @@
+"""The process as the service manager and the operator meet it: signals, exit codes, what is logged when."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Final
+
+import pytest
+
+MAIN: Final = """\
+log: { format: json, file: unused.log }
+services: { rpz: { zonename: dnstapir. } }
+dnsengine: { addresses: ["127.0.0.1:0"] }
+"""
+POLICY: Final = """\
+policy:
+  denylist: { action: nxdomain }
+  doubtlist:
+    numsources: { limit: 2, action: nxdomain }
+    numtapirtags: { limit: 3, action: nxdomain }
+    denytapir: { tags: [], action: drop }
+"""
+
+Record = dict[str, str]
+
+
+class Daemon:
+    """A running `tapir run`, and its log record by record."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [sys.executable, "-m", "tapir", "run", "--config-dir", str(folder)]
+        command += ["--state-dir", str(folder / "state")]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        self._log: IO[str] = self.process.stderr
+
+    def signal(self, signum: signal.Signals) -> None:
+        self.process.send_signal(signum)
+
+    def until(self, text: str) -> list[Record]:
+        """The records up to the first that begins with `text`."""
+        records: list[Record] = []
+        for line in self._log:
+            records.append(json.loads(line))
+            if records[-1]["text"].startswith(text):
+                return records
+        raise AssertionError(f"ended without {text!r}: {records}")
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        self.until("stopped")
+        return self.process.wait(10)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "dnstapir-pop.yaml").write_text(MAIN)
+    (tmp_path / "pop-sources.yaml").write_text("sources: {}\n")
+    (tmp_path / "pop-outputs.yaml").write_text("outputs: {}\n")
+    (tmp_path / "pop-policy.yaml").write_text(POLICY)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path) -> Iterator[Callable[[], Daemon]]:
+    with contextlib.ExitStack() as stack:
+
+        def start() -> Daemon:
+            daemon = Daemon(folder)
+            stack.callback(daemon.process.wait, 10)
+            stack.callback(daemon.process.kill)
+            stack.enter_context(daemon._log)
+            return daemon
+
+        yield start
+
+
+def test_every_line_is_json_from_the_first_one_on(run: Callable[[], Daemon]) -> None:
+    daemon = run()
+    first, *others = daemon.until("ready zone=")
+    assert first["text"].startswith("tapir ")
+    assert not [record for record in others if record["level"] not in ("info", "debug")], "a normal start is quiet"
+    assert daemon.stop() == 0
+
+
+def test_also_when_the_configuration_is_wrong(run: Callable[[], Daemon], folder: Path) -> None:
+    (folder / "pop-policy.yaml").write_text("policy: {}\n")
+    daemon = run()
+    records = daemon.until("the configuration cannot be used")
+    assert any("policy.denylist.action: missing" in record["text"] for record in records)
+    assert daemon.process.wait(10) == 2
+
+
+def test_a_reload_says_only_what_is_new(run: Callable[[], Daemon], folder: Path) -> None:
+    daemon = run()
+    assert any("log.file" in record["text"] for record in daemon.until("ready zone="))
+    (folder / "dnstapir-pop.yaml").write_text(MAIN.replace("log:", "logg: {}\nlog:"))
+    daemon.signal(signal.SIGHUP)
+    unknown, done = daemon.until("reload:")
+    assert "logg: unknown key" in unknown["text"], "the other notices were said at the start"
+    assert done["text"] == "reload: the new configuration is in effect"
+    (folder / "dnstapir-pop.yaml").write_text(MAIN.replace("dnstapir.", "other.") + "state-dir: elsewhere\n")
+    daemon.signal(signal.SIGHUP)
+    assert daemon.until("reload:")[-1] | {"time": ""} == {
+        "time": "",
+        "level": "warning",
+        "logger": "tapir",
+        "text": "reload: in effect, but for what waits for a restart: services.rpz.zonename",
+    }
+    (folder / "pop-policy.yaml").write_text("policy: [")
+    daemon.signal(signal.SIGHUP)
+    assert daemon.until("reload:")[-1]["text"].endswith("cannot be used; the one in effect stays")
+    assert daemon.stop() == 0
+
+
+def test_a_stop_does_not_wait_for_a_reload_that_hangs(run: Callable[[], Daemon], folder: Path) -> None:
+    daemon = run()
+    daemon.until("started")
+    (folder / "pop-outputs.yaml").unlink()
+    os.mkfifo(folder / "pop-outputs.yaml")  # who opens it to read waits for a writer
+    daemon.signal(signal.SIGHUP)
+    with (folder / "pop-outputs.yaml").open("w"):  # opens once the reload is at it, and now waits for more
+        assert daemon.stop() == 0
+
+
+def test_a_second_process_names_the_first_once(run: Callable[[], Daemon], folder: Path) -> None:
+    first = run()
+    first.until("started")
+    second = run()
+    last = second.until(str(folder / "state"))[-1]
+    assert (
+        last["text"]
+        == f"{folder}/state: the state folder is in use by process {first.process.pid}; nothing was started"
+    )
+    assert second.process.wait(10) == 1
+    assert first.stop() == 0
