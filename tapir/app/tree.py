@@ -179,10 +179,12 @@ class Tree:
             health=self._health,
         )
         console = ConsoleSettings(socket=self._state.console)
+        # A little later, so that what the deadline lets through has been published.
+        grace = config.start_deadline + 1.0
         health: ActorSpec[Any] = ActorSpec(
             name="health",
             factory=lambda: Health(
-                settings=HealthSettings(),
+                settings=HealthSettings(grace=grace),
                 keeper=self._keeper,
                 server=self._server if serves else None,
                 lists=self._lists,

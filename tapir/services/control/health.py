@@ -1,5 +1,6 @@
 """Is the service ready, and what is wrong with it? One line in the log when that changes."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -18,15 +19,24 @@ class CheckHealth:
     """It is time to look."""
 
 
-HealthMessage = VersionPublished | CheckHealth | GetHealth
+@attrs.frozen(kw_only=True)
+class GraceEnds:
+    """From now on it is wrong not to be ready."""
+
+
+HealthMessage = VersionPublished | CheckHealth | GetHealth | GraceEnds
 
 
 @attrs.frozen(kw_only=True)
 class HealthSettings:
-    """How often to look, in seconds, and how long an actor may take to say how it stands."""
+    """How often to look, in seconds, and how long an actor may take to say how it stands.
+
+    For `grace` seconds not being ready is nothing out of the ordinary: lists are read, sources are waited for.
+    """
 
     interval: float = 5.0
     patience: float = 1.0
+    grace: float = 60.0
 
 
 def judge(zone: ZoneStatus | None, sources: SourcesStatus | None) -> HealthStatus:
@@ -53,6 +63,8 @@ def judge(zone: ZoneStatus | None, sources: SourcesStatus | None) -> HealthStatu
         for source in sources.sources:
             if source.state == "held":
                 warnings.append(f"source {source.id} is held back by the brake: tapir accept {source.id}")
+            elif source.state == "unsupported":
+                warnings.append(f"source {source.id} takes no part: this version does not run {source.origin} sources")
             elif source.error:
                 warnings.append(f"source {source.id}: {source.error}")
     return HealthStatus(ready=not reasons, reasons=tuple(reasons), warnings=tuple(warnings))
@@ -81,10 +93,12 @@ class Health(Actor[HealthMessage]):
         self._status: HealthStatus | None = None
         self._announced = False
         self._was_ready = False
+        self._in_grace = True
 
     async def started(self, ctx: Context[HealthMessage]) -> None:
         """Announce a zone that is served from the store; look at the rest when it has had its turn to start."""
         ctx.send_every(self._settings.interval, CheckHealth())
+        ctx.send_after(self._settings.grace, GraceEnds())
         zone = await self._ask(self._keeper, GetZone())
         if zone is not None and zone.serial is not None:
             await self._announce(ctx, VersionPublished(zone=zone.zone, serial=zone.serial, records=zone.records))
@@ -99,6 +113,10 @@ class Health(Actor[HealthMessage]):
                 await self._look(ctx)
             case GetHealth():
                 ctx.reply(await self._look(ctx))
+            case GraceEnds():
+                self._in_grace = False
+                if not self._was_ready and not (await self._look(ctx)).ready and self._status is not None:
+                    ctx.log.warning("still not ready: %s", "; ".join(self._status.reasons))
 
     async def _announce(self, ctx: Context[HealthMessage], version: VersionPublished) -> None:
         server = await self._ask(self._server, GetServer()) if self._server is not None else None
@@ -125,7 +143,8 @@ class Health(Actor[HealthMessage]):
     def _log_change(self, ctx: Context[HealthMessage], status: HealthStatus) -> None:
         before = self._status
         if not status.ready and (before is None or before.reasons != status.reasons):
-            ctx.log.warning("not ready: %s", "; ".join(status.reasons))
+            level = logging.INFO if self._in_grace and not self._was_ready else logging.WARNING
+            ctx.log.log(level, "not ready: %s", "; ".join(status.reasons))
         elif status.ready and self._was_ready and before is not None and not before.ready:
             ctx.log.info("ready again: nothing is missing")
         self._was_ready = self._was_ready or status.ready

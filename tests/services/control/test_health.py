@@ -75,6 +75,7 @@ def test_what_keeps_it_from_being_ready_is_named(zone: ZoneStatus | None, source
         (attrs.evolve(ZONE, store_error="disk full"), SOURCE, "cannot be saved: disk full"),
         (ZONE, attrs.evolve(SOURCE, state="held"), "tapir accept deny"),
         (ZONE, attrs.evolve(SOURCE, state="stale", error="no such file"), "source deny: no such file"),
+        (ZONE, attrs.evolve(SOURCE, state="unsupported", origin="mqtt"), "does not run mqtt sources"),
     ],
 )
 def test_what_wants_a_hand_is_a_warning_and_still_ready(zone: ZoneStatus, source: SourceStatus, warning: str):
@@ -136,9 +137,13 @@ async def test_it_says_once_that_the_service_is_ready(autojump_clock: Any, caplo
         assert (await health.ask(GetHealth())).ready
         assert [status.ready for status in reports] == [False, True]
         system.request_stop()
-    lines = [record.getMessage() for record in caplog.records if record.name == "actors.health"]
+    records = [record for record in caplog.records if record.name == "actors.health"]
+    lines = [record.getMessage() for record in records]
     assert [line for line in lines if line.startswith("ready zone")] == [
         "ready zone=dnstapir. serial=7 records=2 listening=127.0.0.1:53"
     ]
     assert lines[0].startswith("not ready: the zone dnstapir. has no first version yet")
-    assert len(lines) == 2
+    assert lines[1].startswith("still not ready: the zone dnstapir. has no first version yet")
+    assert len(lines) == 3
+    # A start that takes its time is no reason to wake anybody; one that does not end is.
+    assert [record.levelname for record in records] == ["INFO", "WARNING", "INFO"]
