@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapir.zone.notify import NotifyOutcome, encode_notify, judge_notify_answer
+from tapir.zone.notify import (
+    NotifyOutcome,
+    answers_soa_query,
+    encode_notify,
+    encode_soa_query,
+    judge_notify_answer,
+    read_soa_answer,
+)
 from tapir.zone.version import ZoneVersion
 
 
@@ -60,3 +67,36 @@ def test_anything_else_is_not_the_answer(version):
 @given(wire=st.binary(max_size=80))
 def test_garbage_is_not_the_answer(version, wire):
     assert judge_notify_answer(b"\0\1" + wire, version=version, id_=1).outcome in NotifyOutcome
+
+
+def soa_answer(version, *, id_=9, serial=5000, flags="AA", rcode="NOERROR", owner=None):
+    query = dns.message.from_wire(encode_soa_query(version.apex, id_=9))
+    response = dns.message.make_response(query)
+    response.id = id_
+    response.flags |= dns.flags.from_text(flags)
+    response.set_rcode(dns.rcode.from_text(rcode))
+    response.answer.append(dns.rrset.from_text(owner or "RPZ.example.", 60, "IN", "SOA", f". . {serial} 1 1 1 1"))
+    return response.to_wire()
+
+
+def test_an_authority_says_its_serial(version):
+    wire = soa_answer(version)
+    assert answers_soa_query(wire, apex=version.apex, id_=9)
+    assert not answers_soa_query(wire, apex=version.apex, id_=8)
+    assert not answers_soa_query(encode_soa_query(version.apex, id_=9), apex=version.apex, id_=9)
+    assert not answers_soa_query(encode_notify(version, id_=9), apex=version.apex, id_=9)
+    assert read_soa_answer(wire, apex=version.apex) == 5000
+
+
+@pytest.mark.parametrize("fields", [{"flags": ""}, {"rcode": "REFUSED"}, {"owner": "other.example."}])
+def test_what_is_no_authoritative_soa_says_no_serial(version, fields):
+    wire = soa_answer(version, **fields)
+    assert answers_soa_query(wire, apex=version.apex, id_=9)
+    assert read_soa_answer(wire, apex=version.apex) is None
+
+
+@given(octets=st.binary(max_size=40), cut=st.integers(0, 80))
+def test_any_answer_to_the_soa_query_is_read_without_a_fault(version, octets, cut):
+    wire = soa_answer(version)[:cut] + octets
+    answers_soa_query(wire, apex=version.apex, id_=9)
+    read_soa_answer(wire, apex=version.apex)

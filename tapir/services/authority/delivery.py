@@ -1,11 +1,15 @@
 """NOTIFY to one downstream (RFC 1996 §3.6): told again until it answers or is given up; the latest version counts.
 
-┌─▶ idle ──(a version)──▶ sending ──(acknowledged, or refused)──▶ idle
+┌─▶ idle ──(a version)──▶ sending ──(acknowledged, or refused)──▶ looking ──▶ idle
 │                          │   ▲
 │               (no answer)▼   │(time is over, or there is a later version)
 └───(tries used up)────── waiting
+
+Looking is one SOA query, when the downstream had time to follow: one whose serial is ahead of ours acknowledges every
+NOTIFY and takes nothing, and by itself asks nothing that shows it.
 """
 
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -15,17 +19,26 @@ import trio
 
 from tapir.services.authority.secondaries import NotifyStatus
 from tapir.transport.dns import Address, format_address
-from tapir.zone.notify import NotifyAnswer, NotifyOutcome, encode_notify, judge_notify_answer
+from tapir.zone.notify import (
+    NotifyAnswer,
+    NotifyOutcome,
+    answers_soa_query,
+    encode_notify,
+    encode_soa_query,
+    judge_notify_answer,
+    read_soa_answer,
+)
 from tapir.zone.version import ZoneVersion
 
 # A downstream that does not answer is not asked more often than that, however often there is a new version.
 _LEAST_INTERVAL: Final = 1.0
+_TIME_TO_FOLLOW: Final = 5.0
 
 _ids = random.SystemRandom()
 
 
 class NotifyTransport(Protocol):
-    """How a NOTIFY gets to a downstream and its answer back; `transport.dns.UdpExchange` is the real one."""
+    """How a message gets to a downstream and its answer back; `transport.dns.UdpExchange` is the real one."""
 
     async def exchange(self, address: Address, message: bytes, *, is_answer: Callable[[bytes], bool]) -> bytes:
         """The first answer from `address` that `is_answer` takes; waits until one comes. Raises OSError."""
@@ -51,12 +64,14 @@ class Delivery:
         *,
         now: Callable[[], int],
         note: Callable[[Address, NotifyStatus], None],
+        found: Callable[[Address, int], None],
     ) -> None:
         self.address = address
         self._schedule = schedule
         self._transport = transport
         self._now = now
         self._note = note
+        self._found = found
         self._version: ZoneVersion | None = None
         """what is to be told; None when all is told"""
         self._news = trio.Event()
@@ -76,28 +91,48 @@ class Delivery:
             await self._news.wait()
             self._news = trio.Event()
             version, self._version = self._version, None
-            if version is not None:
-                await self._deliver(version)
+            if (
+                version is not None
+                and await self._deliver(version)
+                and not await self._wait_later_version(_TIME_TO_FOLLOW)
+            ):
+                await self._look(version)
 
-    async def _deliver(self, version: ZoneVersion) -> None:
-        """Tell of `version` until it is answered, given up, or there is a later one."""
+    async def _deliver(self, version: ZoneVersion) -> bool:
+        """Tell of `version` until it is answered, given up, or there is a later one; True when it answered."""
         self._set(version, "waiting")
-        reason = ""
+        reason, refused = "", False
         for pause in (*self._schedule.retries, None):
             self._sent_at = trio.current_time()
             answer = await self._try(version)
             if answer.outcome is NotifyOutcome.ACKNOWLEDGED:
                 self._set(version, "acknowledged")
-                return
-            reason = answer.reason
-            if answer.outcome is NotifyOutcome.REFUSED or pause is None:
+                return True
+            reason, refused = answer.reason, answer.outcome is NotifyOutcome.REFUSED
+            if refused or pause is None:
                 # It has heard us, and does not want it: RFC 1996 §3.6 ends the retries with any answer.
                 break
             self._set(version, f"waiting: {reason}")
             if await self._wait_later_version(pause):
                 await trio.sleep_until(self._sent_at + _LEAST_INTERVAL)
-                return
+                return False
         self._set(version, f"failed: {reason}")
+        return refused
+
+    async def _look(self, version: ZoneVersion) -> None:
+        """Find out which serial the downstream has; one that does not say is none the worse for it."""
+        id_ = _ids.randrange(1 << 16)
+        apex = version.apex
+        answer = None
+        with trio.move_on_after(self._schedule.timeout), contextlib.suppress(OSError):
+            answer = await self._transport.exchange(
+                self.address,
+                encode_soa_query(apex, id_=id_),
+                is_answer=lambda wire: answers_soa_query(wire, apex=apex, id_=id_),
+            )
+        serial = read_soa_answer(answer, apex=apex) if answer is not None else None
+        if serial is not None:
+            self._found(self.address, serial)
 
     async def _wait_later_version(self, pause: float) -> bool:
         """Wait for `pause` seconds, or until there is a later version; then True."""

@@ -14,6 +14,7 @@ from tapir.services.authority.delivery import Delivery, DeliverySchedule, Notify
 from tapir.services.authority.messages import GetView, Publish, SecondarySeen
 from tapir.services.authority.secondaries import NotifyStatus, Secondaries
 from tapir.transport.dns import Address, UdpExchange, format_address
+from tapir.zone.serial import next_serial
 
 if TYPE_CHECKING:
     from tapir.zone.view import ZoneView
@@ -81,7 +82,8 @@ class Notifier(Actor[NotifierMessage]):
                 for delivery, _ in self._deliveries.values():
                     delivery.announce(message.view.version)
             case SecondarySeen():
-                self._note_seen(message)
+                ahead = self._secondaries.note(message, current=self._serial())
+                self._report_ahead(message.address, ahead)
             case ConfigureNotifier():
                 self._configure(ctx, message.settings)
             case GetSecondaries():
@@ -97,6 +99,7 @@ class Notifier(Actor[NotifierMessage]):
             if address not in settings.downstreams:
                 self._notified.pop(address, None)
                 self._silent.discard(address)
+                self._secondaries.forget(address)
         self._deliver_to(ctx, settings)
 
     def _deliver_to(self, ctx: Context[NotifierMessage], settings: NotifierSettings) -> None:
@@ -105,7 +108,9 @@ class Notifier(Actor[NotifierMessage]):
         for address in settings.downstreams:
             if address in self._deliveries:
                 continue
-            delivery = Delivery(address, schedule, self._transport, now=ctx.now, note=self._note_notified)
+            delivery = Delivery(
+                address, schedule, self._transport, now=ctx.now, note=self._note_notified, found=self._note_found
+            )
             scope = trio.CancelScope()
             self._deliveries[address] = delivery, scope
             if self._view is not None:
@@ -123,17 +128,24 @@ class Notifier(Actor[NotifierMessage]):
             self._silent.add(address)
             self._log.warning("NOTIFY of serial %d to %s: %s", status.serial, format_address(address), status.state)
 
-    def _note_seen(self, seen: SecondarySeen) -> None:
-        current = self._view.serial if self._view is not None else None
-        if self._secondaries.note(seen, current=current):
-            self._log.warning(
-                "the secondary %s has serial %s, which is ahead of ours, %s: it takes nothing from us until ours is "
-                "later; `tapir zone set-serial %d` mends that",
-                seen.address,
-                seen.serial,
-                current,
-                ((seen.serial or 0) + 1) % (1 << 32) or 1,
-            )
+    def _note_found(self, address: Address, serial: int) -> None:
+        ahead = self._secondaries.note_found(address, serial, current=self._serial())
+        self._report_ahead(format_address(address), ahead)
+
+    def _serial(self) -> int | None:
+        return self._view.serial if self._view is not None else None
+
+    def _report_ahead(self, secondary: str, serial: int | None) -> None:
+        if serial is None:
+            return
+        self._log.warning(
+            "the secondary %s has serial %s, which is ahead of ours, %s: it takes nothing from us until ours is "
+            "later; `tapir zone set-serial %d` mends that",
+            secondary,
+            serial,
+            self._serial(),
+            next_serial(serial),
+        )
 
 
 async def _run_within(scope: trio.CancelScope, delivery: Delivery) -> None:

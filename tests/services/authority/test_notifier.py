@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from dns import flags, message, opcode, rcode
+from dns import flags, message, opcode, rcode, rrset
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import ActorRef, ActorSpec, ActorSystem, ManualClock, Strategy, SupervisorSpec, SystemSettings
@@ -47,10 +47,14 @@ class Network:
 
     def __init__(self) -> None:
         self.sent: list[tuple[float, tuple[str, int], int]] = []
+        self.looked: list[tuple[float, tuple[str, int]]] = []
+        self.has: dict[tuple[str, int], int] = {}
         self.answers: dict[tuple[str, int], Callable[[bytes], bytes | None]] = {}
 
     async def exchange(self, address: tuple[str, int], octets: bytes, *, is_answer: Callable[[bytes], bool]) -> bytes:
         notify = message.from_wire(octets)
+        if notify.opcode() == opcode.QUERY:
+            return await self._ask_soa(address, notify, is_answer)
         assert notify.opcode() == opcode.NOTIFY
         assert notify.flags & flags.AA
         serial = notify.answer[0][0].serial
@@ -61,6 +65,25 @@ class Network:
             return answer
         await trio.sleep_forever()
         raise AssertionError
+
+    async def _ask_soa(
+        self, address: tuple[str, int], query: message.Message, is_answer: Callable[[bytes], bool]
+    ) -> bytes:
+        """The zone at `address`, where `has` says that there is one."""
+        assert not query.flags & flags.RD
+        self.looked.append((trio.current_time(), address))
+        await trio.lowlevel.checkpoint()
+        response = message.make_response(query)
+        if address in self.has:
+            response.flags |= flags.AA
+            soa = f"mname. hostmaster.test. {self.has[address]} 1 1 1 1"
+            response.answer.append(rrset.from_text("rpz.test.", 60, "IN", "SOA", soa))
+        else:
+            response.set_rcode(rcode.REFUSED)
+        octets = response.to_wire()
+        assert is_answer(octets)
+        assert not is_answer(bytes([octets[0] ^ 1]) + octets[1:])
+        return octets
 
     def serials(self, address: tuple[str, int]) -> list[int]:
         return [serial for _, to, serial in self.sent if to == address]
@@ -250,3 +273,48 @@ async def test_a_secondary_that_is_ahead_is_reported_once(
         assert not (await rig.statuses())["192.0.2.1:53"].ahead
     assert caplog.text.count("the secondary 192.0.2.1 has serial 90") == 1
     assert "`tapir zone set-serial 91` mends that" in caplog.text
+
+
+async def test_a_secondary_that_is_ahead_and_asks_nothing_is_found_out(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """BIND, Knot, NSD and unbound hold the SOA against their own, and never send the IXFR that would show it."""
+    caplog.set_level(logging.WARNING)
+    network = Network()
+    network.has = {ONE: 5000}
+    async with running(ONE, TWO, network=network) as rig:
+        await trio.sleep(20)
+        for serial in (6, 7):
+            await rig.publish(serial)
+            await trio.sleep(20)
+        statuses = await rig.statuses()
+        assert (statuses["192.0.2.1:53"].last_serial, statuses["192.0.2.1:53"].ahead) == (5000, True)
+        assert (statuses["[2001:db8::2]:5353"].last_serial, statuses["[2001:db8::2]:5353"].ahead) == (None, False)
+        await rig.publish(5001)
+        assert not (await rig.statuses())["192.0.2.1:53"].ahead
+        await rig.notifier.tell(SecondarySeen(address="192.0.2.1", query="IXFR", serial=5001, at=1))
+        assert (await rig.statuses())["192.0.2.1:53"].last_serial == 5001
+    assert caplog.text.count("the secondary 192.0.2.1:53 has serial 5000") == 1
+    assert "`tapir zone set-serial 5001` mends that" in caplog.text
+
+
+async def test_downstreams_are_looked_at_once_and_only_in_quiet(autojump_clock: MockClock) -> None:
+    async with running(ONE) as rig:
+        for serial in range(6, 12):
+            await rig.publish(serial)
+            await trio.sleep(2)
+        assert rig.network.looked == []
+        await trio.sleep(100)
+        assert len(rig.network.looked) == 1
+
+
+async def test_a_secondary_is_ahead_once_our_serial_was_set_back(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    async with running(ONE) as rig:
+        await rig.notifier.tell(SecondarySeen(address="192.0.2.1", query="IXFR", serial=5, at=1))
+        await rig.publish(2)
+        await rig.notifier.tell(SecondarySeen(address="192.0.2.1", query="SOA", serial=None, at=2))
+        assert (await rig.statuses())["192.0.2.1:53"].ahead
+    assert "the secondary 192.0.2.1 has serial 5" in caplog.text
