@@ -40,6 +40,7 @@ from tapir.zone.replies import (
     TransferReply,
     Transport,
     compose,
+    encode_opt,
     pack,
     pointer_to_apex,
     reply_flags,
@@ -79,10 +80,11 @@ def answer(
 
 
 def answer_malformed(malformed: Malformed) -> Reply:
-    """The error for a request that cannot be understood: its header, and the question if there was one."""
+    """The error for a request that cannot be understood: its header, and of question and OPT what could be read."""
     question = malformed.question.octets if malformed.question is not None else b""
     flags = reply_flags(malformed.header, rcode=malformed.rcode)
-    wire = encode_header(malformed.header.id, flags, (1 if question else 0, 0, 0, 0)) + question
+    opt = encode_opt(malformed.edns)
+    wire = encode_header(malformed.header.id, flags, (1 if question else 0, 0, 0, 1 if opt else 0)) + question + opt
     refusal = Refusal.NOTIMP if malformed.rcode is Rcode.NOTIMP else Refusal.FORMERR
     return Reply(wire=wire, query=None, refusal=refusal)
 

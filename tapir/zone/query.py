@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from tapir.codec.dnswire import (
+    HEADER_OCTETS,
     TC,
     Header,
     Question,
@@ -105,6 +106,8 @@ class Malformed:
 
     header: Header
     question: Question | None
+    edns: Edns | None
+    """its OPT record where that could be read all the same"""
     rcode: Rcode
     reason: str
 
@@ -128,7 +131,8 @@ def read_query(wire: bytes) -> Query | Malformed | NoReply:
     if header.is_response:
         return NoReply("response")
     if header.opcode not in {OPCODE_QUERY, OPCODE_NOTIFY}:
-        return Malformed(header=header, question=None, rcode=Rcode.NOTIMP, reason=f"opcode {header.opcode}")
+        reason = f"opcode {header.opcode}"
+        return Malformed(header=header, question=None, edns=_find_edns(wire, header), rcode=Rcode.NOTIMP, reason=reason)
     question: Question | None = None
     try:
         if header.counts[0] != 1:
@@ -139,7 +143,29 @@ def read_query(wire: bytes) -> Query | Malformed | NoReply:
         question, position = read_question(wire)
         return _read_rest(wire, header, question, position)
     except WireError as exc:
-        return Malformed(header=header, question=question, rcode=Rcode.FORMERR, reason=str(exc))
+        edns = _find_edns(wire, header)
+        return Malformed(header=header, question=question, edns=edns, rcode=Rcode.FORMERR, reason=str(exc))
+
+
+def _find_edns(wire: bytes, header: Header) -> Edns | None:
+    """The OPT record of a request that is wrong elsewhere, so that its error has one, too (RFC 6891 §7).
+
+    What comes after a whole OPT record does not matter; where the record itself is wrong there is none.
+    """
+    position = HEADER_OCTETS
+    try:
+        for _ in range(header.counts[0]):
+            _, position = read_question(wire, position)
+        for _ in range(header.counts[1] + header.counts[2]):
+            position = read_record(wire, position).end
+        for _ in range(header.counts[3]):
+            record = read_record(wire, position)
+            if record.rdtype == TYPE_OPT:
+                return _read_edns(wire, [record])
+            position = record.end
+    except WireError:
+        pass
+    return None
 
 
 def _read_rest(wire: bytes, header: Header, question: Question, position: int) -> Query:

@@ -370,7 +370,7 @@ def test_what_cannot_be_read_is_formerr(ask, wire, questions):
     reply = ask(wire, transport=TCP)
     assert reply.refusal is Refusal.FORMERR
     assert (reply.kind, reply.client_serial) == (None, None)
-    assert struct.unpack_from("!6H", reply.wire) == (7, 0x8001, questions, 0, 0, 0)
+    assert struct.unpack_from("!5H", reply.wire) == (7, 0x8001, questions, 0, 0)
     assert reply.wire[12:] == (plain()[12:] if questions else b"")
 
 
@@ -406,6 +406,47 @@ def test_what_does_not_fit_a_datagram_is_truncated(transport, payload, room):
         needed = len(dns.message.make_response(query).to_wire()) + len(records)
         assert bool(response.flags & dns.flags.TC) == (needed > room)
         assert bool(response.answer or response.authority) == (needed <= room)
+
+
+def with_counts(wire, *, questions=None, flags=None):
+    flags_field = wire[2:4] if flags is None else struct.pack("!H", flags)
+    questions_field = wire[4:6] if questions is None else struct.pack("!H", questions)
+    return wire[:2] + flags_field + questions_field + wire[6:]
+
+
+@pytest.mark.parametrize(
+    ("wire", "rcode"),
+    [
+        (with_additional(OPT) + b"junk", "FORMERR"),
+        (with_additional(OPT, OPT), "FORMERR"),
+        (with_additional(tsig_record(), OPT), "FORMERR"),
+        (with_counts(with_additional(OPT), flags=dns.flags.TC), "FORMERR"),
+        (with_counts(plain()[:10] + b"\0\1" + OPT, questions=0), "FORMERR"),
+        (with_counts(plain()[:10] + b"\0\1" + plain()[12:] * 2 + OPT, questions=2), "FORMERR"),
+        (with_counts(with_additional(OPT), flags=5 << 11), "NOTIMP"),
+        (with_counts(with_additional(OPT), flags=15 << 11), "NOTIMP"),
+    ],
+)
+def test_an_error_for_a_malformed_request_has_an_opt_where_the_request_had_one(ask, wire, rcode):
+    """RFC 6891 §7: an OPT record in a request must be answered by one."""
+    reply = ask(wire)
+    response = dns.message.from_wire(reply.wire)
+    assert (dns.rcode.to_text(response.rcode()), response.edns, response.payload) == (rcode, 0, 1232)
+    assert len(reply.wire) <= len(wire)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        plain() + b"junk",
+        with_counts(plain(), flags=5 << 11),
+        with_additional(OPT)[:-3],
+        with_additional(OPT[:-2] + b"\0\3" + b"abc"),
+        plain()[:8] + b"\0\0\0\2" + plain()[12:] + b"\xc0",
+    ],
+)
+def test_an_error_for_a_malformed_request_has_no_opt_where_none_could_be_read(ask, wire):
+    assert dns.message.from_wire(ask(wire).wire).edns == -1
 
 
 # -- transfers that are no transfers (tests/zone/test_transfers.py has the others)
