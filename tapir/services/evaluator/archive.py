@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from tapir.services.evaluator.difference import ListDifference
+from tapir.policy.difference import ListDifference
 from tapir.services.evaluator.roster import SourceContent, SourceSettings, SourceState
 from tapir.store.errors import StoreCorrupt, StoreError, StoreFull
 from tapir.store.lists import ListStore, ListTransaction, StoredList

@@ -25,8 +25,8 @@ from tapir.model.messages.lists import (
     SourceUnchanged,
     StreamPosition,
 )
+from tapir.policy.difference import ListDifference, difference
 from tapir.services.evaluator.brake import BrakeSettings
-from tapir.services.evaluator.difference import ListDifference, difference
 from tapir.services.evaluator.latest import Latest
 from tapir.services.evaluator.roster import (
     Gate,

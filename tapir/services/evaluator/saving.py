@@ -7,8 +7,8 @@ from typing import Any, Final
 import attrs
 
 from actors import Context
+from tapir.policy.difference import ListDifference
 from tapir.services.evaluator.archive import ListArchive
-from tapir.services.evaluator.difference import ListDifference
 from tapir.services.evaluator.roster import SourceSettings, SourceState
 from tapir.store.errors import StoreCorrupt, StoreError
 

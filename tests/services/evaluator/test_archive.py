@@ -7,8 +7,8 @@ from tapir.model.actions import ListKind
 from tapir.model.blocks import ListBlock
 from tapir.model.messages.lists import Refusal
 from tapir.model.names import parse_name
+from tapir.policy.difference import difference
 from tapir.services.evaluator.archive import ListArchive
-from tapir.services.evaluator.difference import difference
 from tapir.services.evaluator.roster import SourceContent, SourceSettings, SourceState
 from tapir.store.errors import StoreFull
 

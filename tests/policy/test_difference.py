@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from tapir.model.blocks import ListBlock
 from tapir.model.names import Name
-from tapir.services.evaluator.difference import difference
+from tapir.policy.difference import difference
 
 # Few octets, NUL among them, so that names meet and differ only where a string type would not look.
 LABELS = st.lists(st.sampled_from([0, 97, 98]), min_size=1, max_size=3).map(
