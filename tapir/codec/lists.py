@@ -38,9 +38,6 @@ _SINKS: Final = frozenset(
 _ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
 _WILDCARD: Final = b"\x01*"
 
-# What hosts files say about the machine itself. Nobody who publishes one means to block these.
-_HOST_ALIASES: Final = frozenset({b"localhost.localdomain", b"localhost4.localdomain4", b"localhost6.localdomain6"})
-
 
 class ListTooLongError(TapirError):
     """A list holds more names than are allowed; nothing of it is used."""
@@ -186,9 +183,7 @@ def _words(line: bytes | None) -> list[bytes] | None:
                 del words[position:]
                 break
         if len(words) > 1:
-            if words[0] not in _SINKS:
-                return None
-            return [word for word in words[1:] if word.lower() not in _HOST_ALIASES]
+            return words[1:] if words[0] in _SINKS else None
     elif words and words[0][0] in b"#;":
         return []
     return words

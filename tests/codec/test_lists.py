@@ -66,7 +66,7 @@ def refused_in(text: bytes) -> tuple[int, ...]:
         ("0.0.0.0 a.example b.example # two", ["a.example.", "b.example."]),
         ("0.0.0.0 # none", None),
         ("127.0.0.1 localhost", ["localhost."]),
-        ("127.0.0.1 LocalHost.localdomain", []),
+        ("127.0.0.1 LocalHost.localdomain", ["localhost.localdomain."]),
         ("0.0.0.0 0.0.0.0", None),
         ("0.0.0.0", None),
         ("192.0.2.1", None),
