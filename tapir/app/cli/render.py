@@ -139,11 +139,9 @@ def render_sources(sources: Any, health: Any, *, now: float) -> RenderableType:
         if source["refusals"]:
             refused = ", ".join(_refusal(refusal) for refusal in source["refusals"])
             notes.append(Text(f"{source['id']} refused {refused}", style="yellow"))
-        if source["pending_names"] is not None:
-            held = f"{source['id']} comes with {source['pending_names']} names, held back: tapir accept {source['id']}"
-            notes.append(Text(held, style="yellow"))
         if source["error"] and source["error"] not in said:
-            notes.append(Text(f"{source['id']} fails: {source['error']}", style="red"))
+            trouble = "is held" if source["state"] == "held" else "fails"
+            notes.append(Text(f"{source['id']} {trouble}: {source['error']}", style="red"))
         table.add_row(
             source["id"],
             Text(source["state"], style=_style(source["state"])),

@@ -157,7 +157,8 @@ def _file_of(section: Section, filename: str | None, folder: Path) -> Path | Non
             # What lies there may change any time, and must not keep a restarted process from serving what it stored.
             section.warn("filename", f"{path} is a folder; the source waits until it is a file")
         elif not path.exists():
-            section.warn("filename", f"there is no file {path} yet; the source waits for it")
+            # No warning: the source itself will say that it fails, once.
+            section.note("filename", f"there is no file {path} yet; the source waits for it")
     except OSError as exc:
         section.warn("filename", f"cannot look at {path} now: {exc.strerror}")
     return path

@@ -62,7 +62,8 @@ def judge(zone: ZoneStatus | None, sources: SourcesStatus | None) -> HealthStatu
             reasons.append(f"nothing new is published until these deliver: {', '.join(sources.waiting_for)}")
         for source in sources.sources:
             if source.state == "held":
-                warnings.append(f"source {source.id} is held back by the brake: tapir accept {source.id}")
+                reason = f": it {source.error}" if source.error else ""
+                warnings.append(f"source {source.id} is held back by the brake{reason}; tapir accept {source.id}")
             elif source.state == "unsupported":
                 warnings.append(f"source {source.id} takes no part: this version does not run {source.origin} sources")
             elif source.error:

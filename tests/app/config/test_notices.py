@@ -113,7 +113,7 @@ def test_an_output_that_may_not_transfer(write_config):
 SOURCE = [
     (
         {"filename": "names.txt"},
-        "warning {SOURCES}:8: sources.x.filename: there is no file {folder}/names.txt yet; the source waits for it",
+        "notice {SOURCES}:8: sources.x.filename: there is no file {folder}/names.txt yet; the source waits for it",
     ),
     (
         {"filename": "../config"},

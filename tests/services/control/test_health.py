@@ -73,7 +73,11 @@ def test_what_keeps_it_from_being_ready_is_named(zone: ZoneStatus | None, source
         ),
         (attrs.evolve(ZONE, state="held"), SOURCE, "tapir zone resume"),
         (attrs.evolve(ZONE, store_error="disk full"), SOURCE, "cannot be saved: disk full"),
-        (ZONE, attrs.evolve(SOURCE, state="held"), "tapir accept deny"),
+        (
+            ZONE,
+            attrs.evolve(SOURCE, state="held", error="shrinks from 9 to 1"),
+            "held back by the brake: it shrinks from 9 to 1; tapir accept deny",
+        ),
         (ZONE, attrs.evolve(SOURCE, state="stale", error="no such file"), "source deny: no such file"),
         (ZONE, attrs.evolve(SOURCE, state="unsupported", origin="mqtt"), "does not run mqtt sources"),
     ],
