@@ -371,7 +371,8 @@ def test_what_cannot_be_read_is_formerr(ask, wire, questions):
     assert reply.refusal is Refusal.FORMERR
     assert (reply.kind, reply.client_serial) == (None, None)
     assert struct.unpack_from("!5H", reply.wire) == (7, 0x8001, questions, 0, 0)
-    assert reply.wire[12:] == (plain()[12:] if questions else b"")
+    question = plain()[12:] if questions else b""
+    assert reply.wire[12:] in {question, question + OPT}
 
 
 def test_a_compressed_key_name_is_answered_in_full(ask):

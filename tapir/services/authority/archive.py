@@ -12,11 +12,12 @@ from typing import Final
 import attrs
 
 from tapir.services.authority.steps import ENCODING, Step
-from tapir.store.errors import StoreCorrupt, StoreError, StoreFull, StoreOutOfStep
+from tapir.store.errors import StoreCorrupt, StoreError, StoreOutOfStep
 from tapir.store.quarantine import quarantine
 from tapir.store.serialcache import read_serialcache, write_serialcache
 from tapir.store.zones import StoredZone, ZoneStore
 from tapir.zone.serial import is_newer
+from tapir.zone.view import ZoneView
 
 _PRUNE_AT_LEAST: Final = 64
 
@@ -81,10 +82,10 @@ class ZoneArchive:
             self._commit(step, now)
         except StoreOutOfStep as exc:
             trouble.append(f"the store was out of step and is written anew: {exc}")
-            self._rewrite(step, now)
+            self._rewrite(step.view, now)
         except StoreCorrupt as exc:
             trouble.append(self._move_aside(exc, now))
-            self._rewrite(step, now)
+            self._rewrite(step.view, now)
         # After the store, before anybody sees the serial: whichever of the two is read later, none is behind.
         self._remember_serial(step.view.serial, trouble)
         with _told(trouble):
@@ -112,12 +113,22 @@ class ZoneArchive:
             return beside, why
         return cached.serial, why
 
-    def set_held(self, held: bool) -> None:
-        """Remember over a restart whether the operator holds the zone."""
+    def set_held(self, held: bool, view: ZoneView | None, now: int) -> tuple[str, ...]:
+        """Remember over a restart whether the operator holds the zone, of which `view` is published; as `commit`."""
         self._held = held
+        trouble: list[str] = []
+        if self._store is not None:
+            try:
+                self._store.set_held(held)
+            except StoreCorrupt as exc:
+                trouble.append(self._move_aside(exc, now))
         if self._store is None:
-            raise StoreFull(path=self._path, reason="the store is not open")
-        self._store.set_held(held)
+            if view is not None:
+                self._rewrite(view, now)
+            else:
+                self._store = self._open_store(self._path)
+                self._store.set_held(held)
+        return tuple(trouble)
 
     def close(self) -> None:
         """Give the files back."""
@@ -139,17 +150,17 @@ class ZoneArchive:
 
     def _commit(self, step: Step, now: int) -> None:
         if self._store is None or step.delta is None:
-            self._rewrite(step, now)
+            self._rewrite(step.view, now)
         else:
             self._store.commit(step.delta)
             self._stored_steps += 1
 
-    def _rewrite(self, step: Step, now: int) -> None:
-        """Write the whole zone as it is after `step`, into a new store if there is none."""
-        fresh = self._store is None
+    def _rewrite(self, view: ZoneView, now: int) -> None:
+        """Write the whole zone as it is in `view`, into a new store if there is none."""
         if self._store is None:
             self._store = self._open_store(self._path)
-        view = step.view
+            # First, so that there is never a zone whose hold is forgotten.
+            self._store.set_held(self._held)
         self._store.reset(
             view.serial,
             view.version.records(),
@@ -158,8 +169,6 @@ class ZoneArchive:
             extra={ENCODING: view.version.encoding.digest},
         )
         self._stored_steps = len(view.journal)
-        if fresh:
-            self._store.set_held(self._held)
 
     def _move_aside(self, exc: StoreCorrupt, now: int) -> str:
         self.close()

@@ -46,8 +46,7 @@ class Author:
     """Writes the versions of one zone.
 
     `announce` is told what is published from now on, `confirm` what was published before and is what the evaluator
-    wants, as the first thing that it says; `lost_base` is called when the stream's content is needed anew,
-    because what came does not fit, or could not be kept.
+    wants, as the first thing that it says; `lost_base` is called when the stream's content is needed anew.
     """
 
     def __init__(
@@ -116,12 +115,11 @@ class Author:
                 f"; {restored.lost} records have an action that the zone can no longer say" if restored.lost else "",
             )
             self._restating = restored
-        self._log.info(
-            "restored serial=%d records=%d journal=%d", version.serial, len(version), len(restored.view.journal)
-        )
+        journal = len(restored.view.journal)
+        self._log.info("restored serial=%d records=%d journal=%d", version.serial, len(version), journal)
         if restored.restate and restored.servable:
-            # Before anybody asks: what is served under the stored serial is what was stored, to the last octet. Only
-            # a store that takes nothing now leaves the new SOA under the old serial, rather than no zone at all.
+            # Before anybody asks: under the stored serial only what was stored is seen. A store that takes nothing
+            # leaves the new SOA under the old serial, rather than no zone at all.
             await self._restate(ctx, restored, self._draft, announced=False)
 
     def _open(self, now: int) -> tuple[Opened, Restored | None]:
@@ -217,14 +215,8 @@ class Author:
 
     async def _set_held(self, ctx: Context[Any], *, held: bool) -> str:
         was_held, self._held = self._held, held
-        saved = ""
-        try:
-            await ctx.run_blocking(self._archive.set_held, held)
-            self._hold_unsaved = False
-        except StoreError as exc:
-            self._hold_unsaved = True
-            self._trouble.failed(exc)
-            saved = f"; a restart would forget it until the store can be written ({exc})"
+        unsaved = not await self._save_hold(ctx)
+        saved = f"; a restart would forget it until the store can be written ({self._trouble.error})" if unsaved else ""
         if held:
             return ("the zone is held already" if was_held else "the zone is held: nothing new is published") + saved
         if not was_held:
@@ -361,12 +353,16 @@ class Author:
 
     async def _save_hold(self, ctx: Context[Any]) -> bool:
         try:
-            await ctx.run_blocking(self._archive.set_held, self._held)
+            trouble = await ctx.run_blocking(self._archive.set_held, self._held, self._view, ctx.now())
         except StoreError as exc:
+            self._hold_unsaved = True
             self._trouble.failed(exc)
             return False
-        self._hold_unsaved = False
-        self._trouble.worked()
+        for text in trouble:
+            self._log.warning("%s", text)
+        if self._hold_unsaved:
+            self._hold_unsaved = False
+            self._trouble.worked()
         return True
 
     # -- how it stands

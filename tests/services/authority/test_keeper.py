@@ -705,6 +705,36 @@ async def test_a_store_that_is_removed_under_us_is_begun_anew(
         assert (view.serial, len(view.version), view.journal.from_serial) == (2, 2, 1)
 
 
+async def test_holding_with_the_store_removed_begins_it_anew(
+    autojump_clock: MockClock, run_keeper: Any, make_block: Blocks, settings: KeeperSettings
+) -> None:
+    """The hold could never be saved in the store that was removed, and nothing was published before it was."""
+    async with run_keeper() as rig:
+        await rig.tell(rig.stream.content(make_block("a.example")))
+        await rig.published()
+        settings.store_path.unlink()
+        assert await rig.ask(HoldZone()) == "the zone is held: nothing new is published"
+        await rig.tell(rig.stream.change(added=make_block("b.example")))
+        await wait_all_tasks_blocked()
+        assert ((await rig.status()).state, (await rig.status()).serial) == ("held", 1)
+    async with run_keeper() as rig:
+        assert ((await rig.status()).state, (await rig.status()).serial) == ("held", 1)
+        settings.store_path.unlink()
+        await rig.ask(ResumeZone())
+        await rig.tell(rig.stream.content(make_block("c.example")))
+        assert (await rig.published()).serial == 2
+
+
+async def test_holding_before_there_is_a_version_with_the_store_removed(
+    autojump_clock: MockClock, run_keeper: Any, settings: KeeperSettings
+) -> None:
+    async with run_keeper() as rig:
+        settings.store_path.unlink()
+        assert await rig.ask(HoldZone()) == "the zone is held: nothing new is published"
+    async with run_keeper() as rig:
+        assert (await rig.status()).state == "held"
+
+
 async def test_a_store_that_cannot_be_opened_is_tried_again(
     autojump_clock: MockClock, run_keeper: Any, make_block: Blocks, settings: KeeperSettings
 ) -> None:
