@@ -32,7 +32,7 @@ async def mute_console(folder: Path) -> AsyncIterator[None]:
         await sock.bind(str(folder / "console.sock"))
         sock.listen()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, serve, [trio.SocketListener(sock)])
+            await nursery.start(trio.serve_listeners, serve, [trio.SocketListener(sock)])
             yield
             nursery.cancel_scope.cancel()
 
