@@ -1,0 +1,90 @@
+"""What we decide is what resolvers answer, also where wildcards, exact names and exceptions lie on top of each other.
+
+The zone stands for the decision by RFC 4592's rules on closest enclosers, as we read them; unbound and BIND have read
+them too. Random lists of exact names and wildcards, every name near them asked.
+"""
+
+import functools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import dns.message
+import dns.rcode
+import pytest
+
+pytestmark = pytest.mark.interop
+
+LABELS = ("a", "b", "c")
+KINDS = {"allow": "allowlist", "deny": "denylist", "one": "doubtlist", "two": "doubtlist"}
+ROUNDS = 6
+
+
+def names_below(base: str, depth: int) -> list[str]:
+    """`base` and what lies up to `depth` labels below it."""
+    below = [f"{label}.{base}" for label in LABELS] if depth else []
+    return [base, *(name for child in below for name in names_below(child, depth - 1))]
+
+
+UNIVERSE = names_below("x.example", 3)
+
+
+def random_lists(rng: random.Random) -> dict[str, list[str]]:
+    lists: dict[str, list[str]] = {}
+    for source in KINDS:
+        names = rng.sample(UNIVERSE, rng.randint(2, 7))
+        lists[source] = sorted({f"*.{name}" if rng.random() < 0.4 else name for name in names})
+    return lists
+
+
+def naive_action(name: str, lists: dict[str, list[str]]) -> str:
+    """The decision, read off the rules: an entry is the name itself, or a wildcard anywhere above it."""
+    above = {name, *(f"*.{name[position + 1 :]}" for position, letter in enumerate(name) if letter == ".")}
+    held = {source for source, names in lists.items() if above & set(names)}
+    if "allow" in held:
+        return "NONE"
+    if "deny" in held:
+        return "NXDOMAIN"
+    return "NODATA" if {"one", "two"} <= held else "NONE"
+
+
+def action_of(answer: dns.message.Message | None) -> str:
+    assert answer is not None
+    if answer.rcode() == dns.rcode.NXDOMAIN:
+        return "NXDOMAIN"
+    assert answer.rcode() == dns.rcode.NOERROR
+    return "NONE" if answer.answer else "NODATA"
+
+
+def answers_as(resolver: Any, expected: dict[str, str]) -> bool:
+    found = {name: action_of(resolver.ask(f"{name}.")) for name in UNIVERSE}
+    differing = {name: (action, expected[name]) for name, action in found.items() if action != expected[name]}
+    print(f"found and expected: {differing}")  # the last of these is what a failure is about
+    return not differing
+
+
+def test_resolvers_answer_as_we_decide(
+    pop: Any, start_unbound: Callable[..., Any], start_bind: Callable[..., Any], wait_until: Callable[..., Any],
+    free_port: Callable[[], int],
+) -> None:  # fmt: skip
+    seed = random.randrange(2**32)
+    print(f"wildcards: seed {seed}")
+    rng = random.Random(seed)
+    ports = {"unbound": free_port(), "bind": free_port()}
+    pop.downstreams = list(ports.values())
+    lists = random_lists(rng)
+    for source, kind in KINDS.items():
+        pop.add_source(source, kind, lists[source])
+    pop.start()
+    resolvers = {"unbound": start_unbound(pop, port=ports["unbound"]), "bind": start_bind(pop, port=ports["bind"])}
+    for number in range(ROUNDS):
+        if number:
+            lists = random_lists(rng)
+            for source, names in lists.items():
+                pop.write_list(source, names)
+        expected = {name: naive_action(name, lists) for name in UNIVERSE}
+        for tool, resolver in resolvers.items():
+            wait_until(
+                functools.partial(answers_as, resolver, expected),
+                what=f"{tool} to answer as decided (round {number}: {lists})",
+            )
