@@ -68,6 +68,10 @@ class Responder:
         self._access = AccessList(networks)
         self._reported = FirstTimes()
 
+    def allows(self, host: str) -> bool:
+        """Whether `host` may ask."""
+        return self._access.allows(host)
+
     def respond_datagram(self, wire: bytes, host: str) -> Answer:
         """What to answer over UDP."""
         self.counters["udp"] += 1

@@ -143,15 +143,16 @@ class ZoneServer(Actor[ServerMessage]):
             endpoint.tcp.close()
 
     def _admit(self, ctx: Context[ServerMessage], stream: MessageStream) -> None:
-        limit = self._ledger.admit(stream.peer[0])
+        stranger = not self._responder.allows(stream.peer[0])
+        limit = self._ledger.admit(stream.peer[0], stranger=stranger)
         if limit is not None:
             self._responder.refusals[limit.value] += 1
             stream.abort()
             return
         self._responder.counters["connections"] += 1
-        ctx.start_soon(self._serve_stream, ctx, stream, name=f"{ctx.path} {format_address(stream.peer)}")
+        ctx.start_soon(self._serve_stream, ctx, stream, stranger, name=f"{ctx.path} {format_address(stream.peer)}")
 
-    async def _serve_stream(self, ctx: Context[ServerMessage], stream: MessageStream) -> None:
+    async def _serve_stream(self, ctx: Context[ServerMessage], stream: MessageStream, stranger: bool) -> None:
         counters = self._responder.counters
         try:
             await self._converse(ctx, stream)
@@ -167,7 +168,7 @@ class ZoneServer(Actor[ServerMessage]):
             ctx.log.exception("the connection with %s ended by a fault in tapir", format_address(stream.peer))
         finally:
             stream.close()
-            self._ledger.release(stream.peer[0])
+            self._ledger.release(stream.peer[0], stranger=stranger)
 
     async def _converse(self, ctx: Context[ServerMessage], stream: MessageStream) -> None:
         host = stream.peer[0]

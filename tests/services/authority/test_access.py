@@ -47,12 +47,21 @@ def test_first_times_are_told_once_and_are_bounded() -> None:
 
 def test_connections_are_counted_in_all_and_by_address() -> None:
     ledger = ConnectionLedger(total=3, per_address=2)
-    assert [ledger.admit(host) for host in "aaab"] == [None, None, ConnectionLimit.ADDRESS, None]
-    assert ledger.admit("c") is ConnectionLimit.TOTAL
+    assert [ledger.admit(host, stranger=False) for host in "aaab"] == [None, None, ConnectionLimit.ADDRESS, None]
+    assert ledger.admit("c", stranger=False) is ConnectionLimit.TOTAL
     assert len(ledger) == 3
-    ledger.release("a")
-    assert ledger.admit("c") is None
+    ledger.release("a", stranger=False)
+    assert ledger.admit("c", stranger=False) is None
     for host in "abc":
-        ledger.release(host)
+        ledger.release(host, stranger=False)
     assert len(ledger) == 0
     assert not ledger._by_address
+
+
+def test_strangers_have_a_small_share_of_the_connections() -> None:
+    ledger = ConnectionLedger(total=16, per_address=4)
+    assert [ledger.admit(host, stranger=True) for host in "abc"] == [None, None, ConnectionLimit.STRANGERS]
+    assert [ledger.admit(str(number), stranger=False) for number in range(15)] == [None] * 14 + [ConnectionLimit.TOTAL]
+    ledger.release("a", stranger=True)
+    assert ledger.admit("c", stranger=True) is None
+    assert ConnectionLedger(total=1, per_address=1).admit("a", stranger=True) is None

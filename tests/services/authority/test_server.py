@@ -388,6 +388,21 @@ async def test_too_many_connections_are_closed_and_the_others_are_served(limit: 
         assert (await rig.tcp(query())).answer
 
 
+async def test_strangers_from_many_addresses_leave_room_for_secondaries() -> None:
+    """Who was only to be refused could hold every connection, ten seconds at a time."""
+    async with serving(view(), allow=(ip_network("127.0.0.1/32"),), max_connections=16) as rig:
+        async with AsyncExitStack() as stack:
+            for number in range(40):
+                # Those that are not admitted are reset, perhaps before they have noticed that they are connected.
+                with suppress(OSError):
+                    stream = await trio.open_tcp_stream(*rig.address, local_address=f"127.0.1.{number + 1}")
+                    await stack.enter_async_context(stream)
+            await rig.wait_for(lambda: rig.refusal("connections_strangers"), 38)
+            assert (await rig.tcp(query())).answer
+        refused = await dns.asyncquery.tcp(query(), rig.address[0], port=rig.address[1], source="127.0.1.1", timeout=5)
+        assert refused.rcode() == dns.rcode.REFUSED
+
+
 async def _connections(rig: Rig) -> int:
     return (await rig.status()).connections
 
