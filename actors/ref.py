@@ -1,5 +1,6 @@
 """References: how anybody speaks to an actor. A ref names a place in the tree, not an incarnation."""
 
+import math
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
@@ -63,16 +64,20 @@ class ActorRef(Generic[M_contra]):
         return delivery
 
     async def ask(self, message: Request[R], *, timeout: float | None = None) -> R:  # noqa: ASYNC109 - the default is the system's
-        """The answer to `message`, within `timeout` seconds (default: the system's) or the enclosing deadline.
+        """The answer to `message`, within `timeout` seconds, the enclosing deadline, or without either the system's.
 
-        Raises AskTimeout; AskFailed when the actor crashes, stops, does not exist or answers with an error (its
-        cause), NoReply when it handles the request without answering; AskRejected when the mailbox does not keep
-        the request; AskCycle, before anything is sent, when the circle of waiting actors would close.
+        Raises AskTimeout, but where an enclosing deadline passes, which cancels as it does everything; AskFailed when
+        the actor crashes, stops, does not exist or answers with an error (its cause), NoReply when it handles the
+        request without answering; AskRejected when the mailbox does not keep the request; AskCycle, before anything
+        is sent, when the circle of waiting actors would close.
         """
         asker = ASKER.get()
         if asker is not None and (cycle := self._runtime.waits.find_cycle(asker, self.path)):
             raise AskCycle(message=describe(message), cycle=cycle)
-        seconds = self._runtime.settings.ask_timeout if timeout is None else timeout
+        seconds = timeout
+        if seconds is None:
+            bounded = trio.current_effective_deadline() < math.inf
+            seconds = math.inf if bounded else self._runtime.settings.ask_timeout
         reply = Reply(self.path, describe(message))
         envelope = Envelope(message, reply=reply)
         try:

@@ -84,6 +84,16 @@ async def test_a_nearer_enclosing_deadline_holds(autojump_clock: MockClock) -> N
         assert trio.current_time() == 2.0
 
 
+async def test_a_farther_enclosing_deadline_takes_the_place_of_the_default(autojump_clock: MockClock) -> None:
+    async with run_actor(lambda: Doing(forever), drain_timeout=0) as running:
+        with trio.move_on_after(20) as scope:
+            await running.ref.ask(Get())
+        assert scope.cancelled_caught
+        assert trio.current_time() == 20.0
+        with trio.move_on_after(20), pytest.raises(AskTimeout, match="no answer within 2 s"):
+            await running.ref.ask(Get(), timeout=2)
+
+
 async def test_asks_of_a_crashing_actor_fail_at_once_queued_ones_too(autojump_clock: MockClock, tree: Any) -> None:
     failures: list[str] = []
     gate = trio.Event()
