@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tapir.model.names import ROOT, Name, is_wildcard
+from tapir.model.names import MAX_NAME, ROOT, Name, is_wildcard
 
 ROOT_NODE: Final = 0
 STAR_OF_ROOT: Final = 1
@@ -40,7 +40,9 @@ class NameTable:
     """
 
     def __init__(self) -> None:
-        self._nodes: dict[Name, int] = {ROOT: ROOT_NODE}
+        # By length of name: growing one dictionary of a million entries would hold the interpreter for too long.
+        self._nodes: tuple[dict[Name, int], ...] = tuple({} for _ in range(MAX_NAME + 1))
+        self._nodes[len(ROOT)][ROOT] = ROOT_NODE
         self._names: list[Name] = [ROOT]
         self._parents = array("i", (ROOT_NODE,))
         self._depths = array("B", (0,))
@@ -50,7 +52,7 @@ class NameTable:
 
     def __len__(self) -> int:
         """How many nodes are in use, the root among them."""
-        return len(self._nodes)
+        return len(self._names) - len(self._free)
 
     @property
     def extent(self) -> int:
@@ -79,7 +81,7 @@ class NameTable:
         for name in names:
             star = is_wildcard(name)
             base = Name(name[2:]) if star else name
-            node = known.get(base)
+            node = known[len(base)].get(base)
             if node is None:
                 node = self._enter(base)
             slots.append(2 * node + star)
@@ -91,7 +93,8 @@ class NameTable:
         known = self._nodes
         for name in names:
             star = is_wildcard(name)
-            node = known.get(Name(name[2:]) if star else name)
+            base = Name(name[2:]) if star else name
+            node = known[len(base)].get(base)
             if node is not None:
                 slots.append(2 * node + star)
         return np.array(slots, np.int32)
@@ -103,12 +106,12 @@ class NameTable:
         """
         star = is_wildcard(name)
         base = Name(name[2:]) if star else name
-        node = self._nodes.get(base)
+        node = self._nodes[len(base)].get(base)
         if node is not None:
             return 2 * node + star
         while node is None:
             base = Name(base[1 + base[0] :])
-            node = self._nodes.get(base)
+            node = self._nodes[len(base)].get(base)
         return 2 * node + 1
 
     def name_of(self, slot: int) -> Name:
@@ -128,7 +131,7 @@ class NameTable:
         node = None
         while node is None:
             name = Name(name[1 + name[0] :])
-            node = self._nodes.get(name)
+            node = self._nodes[len(name)].get(name)
             if node is None:
                 missing.append(name)
         for name in reversed(missing):
@@ -151,7 +154,7 @@ class NameTable:
             self._lengths.append(len(name))
             self._children.append(0)
         self._children[parent] += 1
-        self._nodes[name] = node
+        self._nodes[len(name)][name] = node
         return node
 
     def release(self, candidates: Nodes, in_use: Flags) -> Nodes:
@@ -163,7 +166,8 @@ class NameTable:
         for node in array("i", candidates.tobytes()):
             while node and self._names[node] and not self._children[node] and not in_use[node]:
                 parent = self._parents[node]
-                del self._nodes[self._names[node]]
+                name = self._names[node]
+                del self._nodes[len(name)][name]
                 self._names[node] = _NO_NAME
                 self._parents[node] = ROOT_NODE
                 self._children[parent] -= 1
