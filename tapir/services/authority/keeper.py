@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from actors import Actor, ActorRef, Context, MailboxSpec, Overflow, StopReason
+from actors import Actor, ActorRef, Context, Delivery, MailboxSpec, Overflow, StopReason
 from tapir.model.messages.control import VersionPublished
 from tapir.model.messages.zone import (
     AcceptZone,
@@ -44,6 +44,7 @@ MAILBOX: Final = MailboxSpec(capacity=64, overflow=Overflow.WAIT)
 """WAIT points the way that data flows: an evaluator that is ahead of the disk waits here."""
 
 _INTAKE: Final = 64
+_ANNOUNCE_AGAIN: Final = 0.5
 _ASK_FIRST: Final = 2.0
 _ASK_MOST: Final = 60.0
 
@@ -63,6 +64,11 @@ class KeeperSettings:
 
 
 @attrs.frozen(kw_only=True)
+class AnnounceAgain:
+    """Server or notifier had no room for the last version: it is time to tell them of the one that is published."""
+
+
+@attrs.frozen(kw_only=True)
 class AskContent:
     """It is time to ask the evaluator for its content, if it has sent none."""
 
@@ -72,6 +78,7 @@ KeeperMessage = (
     | ZoneChange
     | SourcesMissing
     | AskContent
+    | AnnounceAgain
     | GetZone
     | GetView
     | HoldZone
@@ -163,6 +170,9 @@ class ZoneKeeper(Actor[KeeperMessage]):
                     self._ask(ctx)
                 else:
                     self._asking_after = _ASK_FIRST
+            case AnnounceAgain():
+                if self._author.view is not None:
+                    await self._announce(self._author.view)
             case GetZone():
                 ctx.reply(self._author.status())
             case GetView():
@@ -178,11 +188,12 @@ class ZoneKeeper(Actor[KeeperMessage]):
         await ctx.run_blocking(self._archive.close)
 
     async def _announce(self, view: "ZoneView") -> None:
-        # Both coalesce, so neither waits: what counts is the latest version.
+        # Both coalesce, so neither waits: what counts is the latest version. A notifier may be full of what secondaries
+        # asked for all the same.
         publish = Publish(view=view)
-        for ref in (self._server, self._notifier):
-            if ref is not None:
-                await ref.tell(publish)
+        answers = [await ref.tell(publish) for ref in (self._server, self._notifier) if ref is not None]
+        if Delivery.REJECTED in answers:
+            self._ctx.send_after(_ANNOUNCE_AGAIN, AnnounceAgain())
         self._confirm(view)
 
     def _confirm(self, view: "ZoneView") -> None:

@@ -94,12 +94,15 @@ def settings(tmp_path: Path) -> KeeperSettings:
 
 @pytest.fixture
 def run_keeper(settings: KeeperSettings) -> RunKeeper:
-    """`async with run_keeper() as rig`; `settings` and `open_store` may be others."""
+    """`async with run_keeper() as rig`; `settings`, `open_store` and the notifier's spec may be others."""
     default = settings
 
     @asynccontextmanager
     async def run(
-        *, settings: KeeperSettings = default, open_store: Callable[[Path], ZoneStore] = ZoneStore.open
+        *,
+        settings: KeeperSettings = default,
+        open_store: Callable[[Path], ZoneStore] = ZoneStore.open,
+        notifier_spec: Callable[[Probe], ActorSpec[Any]] = lambda notifier: notifier.spec("notifier"),
     ) -> AsyncIterator[Rig]:
         system = ActorSystem(clock=ManualClock(), settings=SystemSettings(seed=0, inline_workers=True))
         policy, server, notifier, health = probe(), probe(), probe(), probe()
@@ -115,8 +118,8 @@ def run_keeper(settings: KeeperSettings) -> RunKeeper:
             )
 
         keeper = ActorSpec(name="keeper", factory=make, mailbox=MAILBOX)
-        probes = {"policy": policy, "notifier": notifier, "server": server, "health": health}
-        children = (keeper, *(each.spec(name) for name, each in probes.items()))
+        probes = {"policy": policy, "server": server, "health": health}
+        children = (keeper, notifier_spec(notifier), *(each.spec(name) for name, each in probes.items()))
         tree = SupervisorSpec(name="test", strategy=Strategy.ONE_FOR_ONE, children=children)
         async with run_system(tree, system=system):
             yield Rig(

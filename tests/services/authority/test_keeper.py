@@ -11,7 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import AskFailed, Delivery
+from actors import ActorSpec, AskFailed, Delivery, MailboxSpec, Overflow
+from actors.testing import stall
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock
 from tapir.model.messages.control import VersionPublished
@@ -448,6 +449,25 @@ async def test_no_serial_has_two_contents_when_the_settings_changed(
         assert ((await rig.ask(GetView())).serial, (await rig.status()).state) == (2, "unsaved")
         store.failing = None
         assert (await rig.published()).serial == 3
+
+
+async def test_a_notifier_without_room_hears_of_the_version_later(
+    autojump_clock: MockClock, run_keeper: Any, make_block: Blocks
+) -> None:
+    """Full of what hundreds of secondaries asked, it never heard of that version."""
+
+    def busy(notifier: Any) -> ActorSpec[Any]:
+        mailbox = MailboxSpec(capacity=1, overflow=Overflow.REJECT)
+        return ActorSpec(name="notifier", factory=stall(lambda: notifier, 5), mailbox=mailbox)
+
+    async with run_keeper(notifier_spec=busy) as rig:
+        await rig.system.ref("notifier").tell("something else")
+        await wait_all_tasks_blocked()
+        await rig.system.ref("notifier").tell("and more")
+        await rig.tell(rig.stream.content(make_block("a.example")))
+        await rig.published()
+        await trio.sleep(30)
+        assert [message.view.serial for message in rig.notifier.messages[2:]] == [1]
 
 
 async def test_missing_sources_are_said_once(
