@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tapir.model.blocks import EMPTY_RECORDS
 from tapir.store import database
 from tapir.store.blobs import BlobError, BlobKind
 from tapir.store.database import Database, translated
 from tapir.store.errors import StoreCorrupt, StoreError, StoreFull
+from tapir.store.zones import ZoneStore
 
 PATH = Path("/var/lib/dnstapir/tapir/lists.db")
 
@@ -117,3 +119,32 @@ def test_a_log_with_a_gap_is_corrupt(tmp_path: Path) -> None:
     with pytest.raises(StoreCorrupt, match="missing"):
         read_across_the_gap()
     opened.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_database_that_was_removed_or_replaced_takes_nothing(tmp_path: Path, replaced: bool) -> None:
+    """SQLite goes on writing to the file that nobody can open again, and says that all is durable."""
+    path = tmp_path / "zone.db"
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0)
+    if replaced:
+        (tmp_path / "copy").write_bytes(path.read_bytes())
+        (tmp_path / "copy").replace(path)
+    else:
+        path.unlink()
+    with pytest.raises(StoreCorrupt, match="replaced" if replaced else "removed"):
+        store.set_held(True)
+    assert not store.held()
+    store.close()
+
+
+def test_a_folder_that_was_removed_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "zones"
+    folder.mkdir()
+    store = ZoneStore.open(folder / "zone.db")
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    with pytest.raises(StoreCorrupt, match="removed"):
+        store.set_held(True)
+    store.close()
