@@ -109,11 +109,15 @@ async def open_console(state_dir: Path) -> AsyncIterator[ConsoleClient]:
             with trio.move_on_after(1):
                 await connection.aclose()
             nursery.cancel_scope.cancel()
-    except* HandshakeError as group:
-        raise ConsoleUnreachableError(f"{path} does not speak the console's protocol") from group
-    except* (TapirError, OSError, KeyboardInterrupt) as group:
+    except BaseExceptionGroup as group:
         # What ended the block, not the nursery around it: callers catch Ctrl-C and a closed pipe by their names.
-        raise _only(group) from None
+        # Not `except*`: before Python 3.11.4 (gh-103590) what is raised there is wrapped in a group again.
+        error = _only(group)
+        if isinstance(error, HandshakeError):
+            raise ConsoleUnreachableError(f"{path} does not speak the console's protocol") from group
+        if isinstance(error, TapirError | OSError | KeyboardInterrupt):
+            raise error from None
+        raise
 
 
 def _only(group: BaseExceptionGroup[Any]) -> BaseException:
