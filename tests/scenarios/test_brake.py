@@ -64,7 +64,8 @@ async def test_what_is_held_is_flagged_and_in_effect_once_accepted(
         assert len(large.secondary.seen) == 1
         health = await life.health()
         assert health.ready
-        assert "source deny is held back by the brake: tapir accept deny" in health.warnings
+        why = "it shrinks from 1000 to 10 names, by more than 50%"
+        assert f"source deny is held back by the brake: {why}; tapir accept deny" in health.warnings
         told = [record.message for record in caplog.records if "tapir accept deny" in record.message]
         assert told == [
             "source deny is held: it shrinks from 1000 to 10 names, by more than 50%; to accept that: tapir accept deny"
