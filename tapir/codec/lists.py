@@ -154,7 +154,7 @@ def _numbered_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes | None
             yield number, None if too_long or len(line) > MAX_LINE else line
             too_long = False
             number += 1
-        if len(rest) > MAX_LINE:
+        if len(rest) > MAX_LINE + (len(_BYTE_ORDER_MARK) if marked and rest.startswith(_BYTE_ORDER_MARK) else 0):
             too_long = True
         if too_long:
             rest = b""

@@ -147,6 +147,15 @@ def test_a_line_may_have_so_many_octets_and_no_more(end: bytes) -> None:
     assert said(parsed) == ([("b.example.", 3)] if len(end) > 1 else [])
 
 
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_byte_order_mark_takes_no_room_on_its_line(spare: int) -> None:
+    line = b"\xef\xbb\xbfa.example" + b" " * (MAX_LINE - 10 + spare) + b"#"
+    for cut in (0, 1, 3, MAX_LINE, MAX_LINE + 1, MAX_LINE + 3, len(line)):
+        parsed = parse_domains((line[:cut], line[cut:] + b"\n", b"b.example"))
+        assert said(parsed) == [("a.example.", 1), ("b.example.", 2)][spare:]
+        assert [refusal.lines for refusal in parsed.refusals] == [(1,)] * spare
+
+
 def test_a_line_of_any_length_is_not_held() -> None:
     def blocks() -> Iterator[bytes]:
         yield b"a.example\n"
