@@ -5,8 +5,8 @@
 │               (no answer)▼   │(time is over, or there is a later version)
 └───(tries used up)────── waiting
 
-Looking is one SOA query, when the downstream had time to follow: one whose serial is ahead of ours acknowledges every
-NOTIFY and takes nothing, and by itself asks nothing that shows it.
+Looking is one SOA query, when the downstream had time to follow or was not looked at for a minute: one whose serial is
+ahead of ours acknowledges every NOTIFY and takes nothing, and by itself asks nothing that shows it.
 """
 
 import contextlib
@@ -33,6 +33,9 @@ from tapir.zone.version import ZoneVersion
 # A downstream that does not answer is not asked more often than that, however often there is a new version.
 _LEAST_INTERVAL: Final = 1.0
 _TIME_TO_FOLLOW: Final = 5.0
+_LOOK_INTERVAL: Final = 60.0
+# Short, since a later version waits for it.
+_LOOK_TIMEOUT: Final = 1.0
 
 _ids = random.SystemRandom()
 
@@ -76,6 +79,7 @@ class Delivery:
         """what is to be told; None when all is told"""
         self._news = trio.Event()
         self._sent_at = -_LEAST_INTERVAL
+        self._looked_at = trio.current_time()
 
     def __repr__(self) -> str:
         return f"<delivery to {format_address(self.address)}>"
@@ -91,12 +95,8 @@ class Delivery:
             await self._news.wait()
             self._news = trio.Event()
             version, self._version = self._version, None
-            if (
-                version is not None
-                and await self._deliver(version)
-                and not await self._wait_later_version(_TIME_TO_FOLLOW)
-            ):
-                await self._look(version)
+            if version is not None and await self._deliver(version):
+                await self._look_in_time(version)
 
     async def _deliver(self, version: ZoneVersion) -> bool:
         """Tell of `version` until it is answered, given up, or there is a later one; True when it answered."""
@@ -119,12 +119,19 @@ class Delivery:
         self._set(version, f"failed: {reason}")
         return refused
 
+    async def _look_in_time(self, version: ZoneVersion) -> None:
+        """Look when it is quiet; where it never is, once in a while all the same."""
+        quiet = not await self._wait_later_version(_TIME_TO_FOLLOW)
+        if quiet or trio.current_time() >= self._looked_at + _LOOK_INTERVAL:
+            self._looked_at = trio.current_time()
+            await self._look(version)
+
     async def _look(self, version: ZoneVersion) -> None:
         """Find out which serial the downstream has; one that does not say is none the worse for it."""
         id_ = _ids.randrange(1 << 16)
         apex = version.apex
         answer = None
-        with trio.move_on_after(self._schedule.timeout), contextlib.suppress(OSError):
+        with trio.move_on_after(_LOOK_TIMEOUT), contextlib.suppress(OSError):
             answer = await self._transport.exchange(
                 self.address,
                 encode_soa_query(apex, id_=id_),

@@ -308,6 +308,18 @@ async def test_downstreams_are_looked_at_once_and_only_in_quiet(autojump_clock: 
         assert len(rig.network.looked) == 1
 
 
+async def test_downstreams_are_looked_at_also_where_it_is_never_quiet(autojump_clock: MockClock) -> None:
+    network = Network()
+    network.has = {ONE: 5000}
+    async with running(ONE, network=network) as rig:
+        for serial in range(6, 106):
+            await rig.publish(serial)
+            await trio.sleep(2)
+        assert len(network.looked) == 3
+        assert (await rig.statuses())["192.0.2.1:53"].ahead
+        assert network.serials(ONE) == list(range(5, 106))
+
+
 async def test_a_secondary_is_ahead_once_our_serial_was_set_back(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
