@@ -304,6 +304,7 @@ class ActorCell(Node):
 
     def close(self, why: str) -> None:
         self.mailbox.close()
+        self.mailbox.deserted = True
         self.purge(why)
         if self.status is not Status.FAILED:
             self.status = Status.STOPPED

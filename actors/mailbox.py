@@ -100,6 +100,8 @@ class Mailbox:
         self._waiting: dict[trio.lowlevel.Task, Envelope] = {}  # senders, longest waiting first
         self._receiver = trio.lowlevel.ParkingLot()
         self._closed = False
+        self.deserted = False
+        """whether nobody is there, nor on the way"""
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._signals)
@@ -203,6 +205,7 @@ class Mailbox:
     def reopen(self) -> None:
         """Take messages in again, for a new incarnation."""
         self._closed = False
+        self.deserted = False
 
     def purge(self) -> list[Envelope]:
         """Empty the mailbox and return what was in it; senders that wait are told that their message is DEAD."""

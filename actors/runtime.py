@@ -109,7 +109,8 @@ class Runtime:
         """Tell `watcher` of each end at `path`; a second watch of the same path replaces the first."""
         watch = self._watches.setdefault(path, {})[watcher] = Watch(watcher, make)
         self._watched.setdefault(watcher, set()).add(path)
-        if path not in self.mailboxes:
+        mailbox = self.mailboxes.get(path)
+        if mailbox is None or mailbox.deserted:
             watch.tell(Down(path=path, reason=StopReason.MISSING, error=None))
 
     def announce_end(self, path: str, reason: StopReason, error: str | None) -> None:

@@ -16,6 +16,7 @@ from actors import (
     Down,
     MailboxSpec,
     Overflow,
+    Restart,
     StopReason,
     Timer,
 )
@@ -214,3 +215,26 @@ async def test_a_crash_in_a_watch_message_is_the_watchers_own(autojump_clock: Mo
         assert statistics.find("a").restarts == 1
         assert statistics.find("careless").restarts == 1
         assert "AttributeError" in str(statistics.find("careless").last_error)
+
+
+async def test_one_that_ended_for_good_before_it_was_watched_is_missing(autojump_clock: MockClock, tree: Any) -> None:
+    class Short(Actor[Any]):
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            ctx.stop()
+
+    watcher = Probe()
+
+    class Watching(Actor[Any]):
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            if isinstance(message, Down):
+                await ctx.lookup("watcher").tell(message)
+            else:
+                ctx.watch(ctx.lookup("short"), lambda down: down)
+
+    short: ActorSpec[Any] = ActorSpec(name="short", factory=Short, mailbox=ROOMY, restart=Restart.TEMPORARY)
+    watching: ActorSpec[Any] = ActorSpec(name="watching", factory=Watching, mailbox=ROOMY)
+    async with run_system(tree.of(watcher.spec("watcher"), short, watching)) as system:
+        await system.ref("short").tell("end")
+        await trio.sleep(1)
+        await system.ref("watching").tell("watch it")
+        assert await watcher.next() == Down(path="short", reason=StopReason.MISSING, error=None)
