@@ -99,7 +99,7 @@ class ZoneArchive:
         """
         for path in (self._cache, self._beside):
             if path is not None:
-                with _told(trouble):
+                with _told(trouble, "the file of the serial is behind, and who goes on from it begins too low: "):
                     write_serialcache(path, serial)
 
     def _read_serial(self) -> tuple[int | None, str]:
@@ -187,9 +187,9 @@ class ZoneArchive:
 
 
 @contextlib.contextmanager
-def _told(trouble: list[str]) -> Iterator[None]:
-    """What fails within is told, and does not undo the commit, which has succeeded."""
+def _told(trouble: list[str], what: str = "") -> Iterator[None]:
+    """What fails within is told after `what`, and does not undo the commit, which has succeeded."""
     try:
         yield
     except StoreError as exc:
-        trouble.append(str(exc))
+        trouble.append(f"{what}{exc}")

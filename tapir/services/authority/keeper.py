@@ -227,7 +227,5 @@ class ZoneKeeper(Actor[KeeperMessage]):
     def _note_missing(self, ctx: Context[KeeperMessage], waiting_for: tuple[str, ...]) -> None:
         if waiting_for != self._missing:
             self._missing = waiting_for
-            if waiting_for:
-                ctx.log.info("nothing new is published until these deliver: %s", ", ".join(waiting_for))
-            else:
-                ctx.log.info("all sources have delivered")
+            # The list keeper has said it already, and a start should not be told twice.
+            ctx.log.debug("the evaluator waits for %s", ", ".join(waiting_for) or "nobody any more")

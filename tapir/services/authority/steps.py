@@ -51,13 +51,13 @@ class Brake:
 def judge(draft: Draft, *, published: int | None, brake: Brake, held: bool, accepted: bool) -> Verdict:
     """What becomes of `draft`, where the published version has so many records (None: there is none yet).
 
-    A first version is not braked: there is nothing to hold it against.
+    A first version is not braked, nor is the first content of an empty zone: there is nothing to hold it against.
     """
     if not draft.differs:
         return Verdict.KEEP
     if held:
         return Verdict.HOLD
-    if published is not None and not accepted and brake.holds(records=published, size=draft.size):
+    if published and not accepted and brake.holds(records=published, size=draft.size):
         return Verdict.BRAKE
     return Verdict.PUBLISH
 

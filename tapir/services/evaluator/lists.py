@@ -326,8 +326,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
         """Tell the policy evaluator of `change` and of the gate, if either is news."""
         gate = judge_gate(self._states.values())
         if gate != self._gate:
+            log_gate(ctx.log, gate, before=self._gate)
             self._gate = gate
-            log_gate(ctx.log, gate)
         elif change is None and not always:
             return
         position = StreamPosition(epoch=self._position.epoch, sequence=self._position.sequence + 1)

@@ -24,9 +24,12 @@ def log_refusals(log: "Log", refusals: tuple[Refusal, ...], source: str) -> None
         log.warning("source %s: %d lines refused as %s: %s", source, refusal.count, refusal.reason, lines)
 
 
-def log_gate(log: "Log", gate: Gate) -> None:
-    """Say once a change who is missing, and what that means."""
+def log_gate(log: "Log", gate: Gate, *, before: Gate | None = None) -> None:
+    """Say who is missing, and what that means; that one less is missing than `before` is not worth a line."""
     missing = ", ".join(gate.waiting_for)
+    if before is not None and gate.awaited and set(gate.awaited) < set(before.awaited):
+        log.debug("still waiting for sources: %s", missing)
+        return
     if gate.publish and not missing:
         log.info("every source has delivered or was restored; changes are published")
     elif gate.publish:

@@ -119,9 +119,11 @@ def test_the_brake_wants_both_a_part_and_a_number(records: int, names: int, held
 @pytest.mark.parametrize(
     ("fields", "verdict"),
     [
-        ({"published": 0}, Verdict.BRAKE),
-        ({"published": 0, "accepted": True}, Verdict.PUBLISH),
-        ({"published": 0, "accepted": True, "held": True}, Verdict.HOLD),
+        ({"published": 3}, Verdict.BRAKE),
+        ({"published": 3, "accepted": True}, Verdict.PUBLISH),
+        ({"published": 3, "accepted": True, "held": True}, Verdict.HOLD),
+        # An empty zone, published when no source had delivered in time, is filled as a first version is.
+        ({"published": 0}, Verdict.PUBLISH),
         ({"published": None}, Verdict.PUBLISH),
         ({"published": None, "held": True}, Verdict.HOLD),
     ],
