@@ -100,6 +100,9 @@ class Health(Actor[HealthMessage]):
         """Announce a zone that is served from the store; look at the rest when it has had its turn to start."""
         ctx.send_every(self._settings.interval, CheckHealth())
         ctx.send_after(self._settings.grace, GraceEnds())
+        if ctx.restarts:
+            self._announced = True  # by an earlier incarnation: the line is said once
+            return
         zone = await self._ask(self._keeper, GetZone())
         if zone is not None and zone.serial is not None:
             await self._announce(ctx, VersionPublished(zone=zone.zone, serial=zone.serial, records=zone.records))

@@ -170,10 +170,14 @@ def judge_gate(states: Iterable[SourceState]) -> Gate:
     """Whether decisions on these sources may be published.
 
     Not while an active source has no content and its time to deliver has not passed; never while that source is a
-    required allowlist, for a zone made without it blocks what it protects.
+    required allowlist, for a zone made without it blocks what it protects. Nor where there are sources and none of
+    them can be heard: an empty zone would take from the secondaries what another daemon gave them.
     """
-    missing = [state for state in states if state.settings.active and state.content is None]
+    active = [state for state in states if state.settings.active]
+    missing = [state for state in active if state.content is None]
     blocking = [state for state in missing if state.settings.kind is ListKind.ALLOW and state.settings.required]
+    if not any(state.settings.supported for state in active):
+        blocking = missing
     awaited = [state for state in missing if state.settings.supported and not state.waived]
     named = [state for state in missing if state.settings.supported or state in blocking]
     return Gate(

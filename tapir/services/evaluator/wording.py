@@ -38,6 +38,7 @@ def log_gate(log: "Log", gate: Gate, *, before: Gate | None = None) -> None:
         log.info("nothing new is published yet; waiting for sources: %s", missing)
     else:
         log.warning(
-            "nothing new is published: no content for the allowlists %s (`required: false` waives that)",
+            "nothing new is published: no content for %s, and a zone made without would do harm"
+            " (for an allowlist `required: false` waives that)",
             ", ".join(gate.blocking),
         )

@@ -63,6 +63,13 @@ def test_no_sources_at_all_is_an_empty_zone_and_not_a_wait() -> None:
     assert judge_gate(()).publish
 
 
+def test_sources_that_this_version_cannot_hear_leave_the_secondaries_what_they_have() -> None:
+    mqtt = source("tapir1", supported=False)
+    gate = judge_gate((mqtt, source("off", active=False)))
+    assert (gate.publish, gate.blocking, gate.waiting_for) == (False, ("tapir1",), ("tapir1",))
+    assert judge_gate((mqtt, source("list", content=True))).publish
+
+
 def test_the_words_of_a_source() -> None:
     state = source("s")
     assert state.word == "waiting"
