@@ -156,7 +156,8 @@ async def test_without_a_required_allowlist_nothing_is_published_ever(
         await trio.sleep(1000)
         assert [message.publish for message in rig.policy.messages] == [False, False]
         assert warnings_of(caplog) == [
-            "nothing new is published: no content for allow, and a zone made without would do harm (for an allowlist `required: false` waives that)"
+            "nothing new is published: no content for allow, and a zone made without would do harm"
+            " (for an allowlist `required: false` waives that)"
         ]
         found = await rig.sources()
         assert (found.publishing, found.waiting_for) == (False, ("allow",))
