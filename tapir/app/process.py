@@ -71,7 +71,7 @@ def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
     try:
         trio.run(Process(config=config, state=state, state_dir=state_dir).run)
         log.info("stopped")
-    except* ActorError as group:
+    except* (ActorError, StoreError) as group:
         for exception in _leaves(group):
             log.error("gave up: %s", exception)
         code = FAILED
@@ -136,7 +136,10 @@ class Process:
         self._tree = Tree(system=self._system, state=state, facts=facts, report=self._report)
 
     async def run(self) -> None:
-        """Start the tree, serve, and stop it in order. Raises ActorError when the tree cannot start or gives up."""
+        """Start the tree, serve, and stop it in order. Raises ActorError when the tree cannot start or gives up.
+
+        Raises StoreError when the zone has no folder to be kept in.
+        """
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as helpers:
                 # Signals are heard from the first moment: a stop during the start is obeyed, too.

@@ -139,3 +139,12 @@ def test_a_second_process_names_the_first_once(run: Callable[[], Daemon], folder
     )
     assert second.process.wait(10) == 1
     assert first.stop() == 0
+
+
+def test_a_zone_without_a_folder_is_one_line(run: Callable[[], Daemon], folder: Path) -> None:
+    (folder / "state").mkdir()
+    (folder / "state" / "zones").write_text("")
+    daemon = run()
+    assert daemon.until("gave up:")[-1]["text"].endswith("Not a directory")
+    assert daemon.process.wait(10) == 1
+    assert daemon._log.read() == "", "and no traceback"

@@ -72,19 +72,23 @@ def parse_request(message: str | bytes) -> ConsoleRequest:
     return ConsoleRequest(id=request_id, op=op, arguments=document)
 
 
+# All that is rendered is ASCII: JSON may hold half of a surrogate pair (an id of a client, a path on disk that is not
+# UTF-8), which escaped is still JSON, and as itself cannot be sent.
+
+
 def render_result(request_id: int | str, result: object) -> str:
     """The answer to the request `request_id`."""
-    return json.dumps({"id": request_id, "result": to_plain(result)}, ensure_ascii=False)
+    return json.dumps({"id": request_id, "result": to_plain(result)})
 
 
 def render_error(error: ProtocolError) -> str:
     """The refusal of a request; its id is null when it could not be read."""
-    return json.dumps({"id": error.request_id, "error": {"code": error.code, "text": str(error)}}, ensure_ascii=False)
+    return json.dumps({"id": error.request_id, "error": {"code": error.code, "text": str(error)}})
 
 
 def render_stream(request_id: int | str, data: object, *, lost: int = 0) -> str:
     """One item of what the request `request_id` subscribed to; `lost` items were skipped for a slow reader."""
-    return json.dumps({"stream": request_id, "data": to_plain(data), "lost": lost}, ensure_ascii=False)
+    return json.dumps({"stream": request_id, "data": to_plain(data), "lost": lost})
 
 
 def to_plain(value: object) -> Any:

@@ -160,7 +160,10 @@ async def test_streams_are_limited_and_end_on_request(tmp_path: Path):
         assert json.loads(await connection.get_message()) == {"id": "u", "result": "unsubscribed"}
 
 
-@pytest.mark.parametrize("message", ["not json", "{}", "[]", '{"id": 1, "op": "status", "id": {}}'])
+@pytest.mark.parametrize(
+    "message",
+    ["not json", "{}", "[]", '{"id": 1, "op": "status", "id": {}}', '{"id": "\\ud800", "op": "\\udfff"}'],
+)
 async def test_garbage_is_answered_and_the_connection_lives(tmp_path: Path, message: str):
     async with console(tmp_path), raw(tmp_path) as connection:
         await connection.send_message(message)
