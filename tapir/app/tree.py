@@ -284,6 +284,7 @@ def file_settings(source: SourceConfig, *, zone: Name) -> FileSourceSettings:
         path=source.path,
         zone=zone,
         format=source.format,
+        column=source.column,
         broad=source.broad,
         poll_interval=source.poll_interval,
     )

@@ -114,14 +114,14 @@ def parse_domains(data: bytes | Iterable[bytes], *, max_names: int = MAX_NAMES) 
     offsets = array("I", (0,))
     lines = array("I")
     tally = RefusalTally()
-    for number, line in _numbered_lines(blocks):
+    for number, line in numbered_lines(blocks, longest=MAX_LINE):
         words = _words(line)
         if words is None:
             tally.add(MALFORMED, number)
             continue
         for word in words:
             try:
-                entry = _parse_entry(word.decode())
+                entry = parse_entry(word.decode())
             except (NameSyntaxError, UnicodeDecodeError):
                 tally.add(MALFORMED, number)
                 continue
@@ -138,8 +138,11 @@ def parse_domains(data: bytes | Iterable[bytes], *, max_names: int = MAX_NAMES) 
     )
 
 
-def _numbered_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes | None]]:
-    """Each line with its number from 1; None stands for one that is too long to be held."""
+def numbered_lines(blocks: Iterable[bytes], *, longest: int) -> Iterator[tuple[int, bytes | None]]:
+    """Each line with its number from 1; None stands for one of more than `longest` octets, which is not held.
+
+    Lines end in LF, which is taken off, a CR before it is not; a UTF-8 byte order mark at the very beginning is.
+    """
     number = 1
     rest = b""
     too_long = False
@@ -151,10 +154,10 @@ def _numbered_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes | None
             if marked:
                 line = line.removeprefix(_BYTE_ORDER_MARK)
                 marked = False
-            yield number, None if too_long or len(line) > MAX_LINE else line
+            yield number, None if too_long or len(line) > longest else line
             too_long = False
             number += 1
-        if len(rest) > MAX_LINE + (len(_BYTE_ORDER_MARK) if marked and rest.startswith(_BYTE_ORDER_MARK) else 0):
+        if len(rest) > longest + (len(_BYTE_ORDER_MARK) if marked and rest.startswith(_BYTE_ORDER_MARK) else 0):
             too_long = True
         if too_long:
             rest = b""
@@ -189,8 +192,10 @@ def _words(line: bytes | None) -> list[bytes] | None:
     return words
 
 
-def _parse_entry(text: str) -> tuple[Name, ...]:
-    """The names that an entry stands for. Raises NameSyntaxError."""
+def parse_entry(text: str) -> tuple[Name, ...]:
+    """The names that `name`, `*.name`, `.name` or `||name^` stands for. Raises NameSyntaxError."""
+    if not text:
+        raise NameSyntaxError(text=text, reason="it is empty")
     if text[0] == "." and text != ".":
         name = _parse_base(text, text[1:])
         if not _has_room_below(name) or name == ROOT:

@@ -262,6 +262,7 @@ class SourceFile:
     upstream: str | None = None
     zone: str | None = None
     # ours
+    column: str | None = None
     broad: bool | None = None
     required: bool | None = None
     poll_interval: int | None = None

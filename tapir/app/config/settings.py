@@ -88,6 +88,8 @@ class SourceConfig:
     broad: bool
     path: Path | None
     """the list file; set whenever the source is supported"""
+    column: str | None
+    """of a csv file: the title of the column with the names; None for the second column"""
     poll_interval: int
     brake: SourceBrakeConfig
 

@@ -8,12 +8,13 @@ from tapir.app.config.problems import format_key
 from tapir.app.config.report import Invalid, Report, Section
 from tapir.app.config.settings import SourceBrakeConfig, SourceConfig
 from tapir.app.config.strict import shown
-from tapir.app.config.values import between, one_of, parse_share, path_in
+from tapir.app.config.values import between, listed, one_of, parse_share, path_in
 from tapir.model.actions import ListKind
 
 _WANTED_TYPE: Final = "needed is allowlist, denylist or doubtlist"
 _ORIGINS: Final = ("file", "mqtt", "xfr")
 _FORMATS: Final = ("domains", "csv", "dawg")
+_READ: Final = ("domains", "csv")
 
 
 def map_source_brake(section: Section, brake: SourceBrakeFile, default: SourceBrakeConfig) -> SourceBrakeConfig:
@@ -54,12 +55,12 @@ def _map_active(section: Section, id_: str, source: SourceFile, folder: Path, br
     match origin:
         case "file":
             form = section.require(
-                "format", source.format, one_of(*_FORMATS), wanted="needed is domains", fallback="domains"
+                "format", source.format, one_of(*_FORMATS), wanted="needed is domains or csv", fallback="domains"
             )
             path = _file_of(section, source.filename, folder)
-            supported = form == "domains"
+            supported = form in _READ
             if not supported:
-                _not_supported(section, "format", kind, f"files of format {form}", "domains")
+                _not_supported(section, "format", kind, f"files of format {form}", listed(_READ))
         case "mqtt":
             if source.type is not None and kind is not ListKind.DOUBT:
                 section.warn("type", f"an mqtt source is always a doubtlist; this one is not taken as {kind.value}")
@@ -83,6 +84,7 @@ def _map_active(section: Section, id_: str, source: SourceFile, folder: Path, br
         required=kind is ListKind.ALLOW and source.required is not False,
         broad=bool(source.broad),
         path=path,
+        column=_column_of(section, source.column, form),
         poll_interval=section.parse("poll-interval", source.poll_interval, between(1, unit="seconds"), _POLL),
         brake=map_source_brake(section.at("brake"), source.brake, brake),
     )
@@ -115,6 +117,7 @@ def _map_inactive(
         required=False,
         broad=bool(source.broad),
         path=None,
+        column=None,
         poll_interval=_POLL,
         brake=brake,
     )
@@ -162,6 +165,19 @@ def _file_of(section: Section, filename: str | None, folder: Path) -> Path | Non
     except OSError as exc:
         section.warn("filename", f"cannot look at {path} now: {exc.strerror}")
     return path
+
+
+def _column_of(section: Section, column: str | None, form: str) -> str | None:
+    if column is not None and form != "csv":
+        section.warn("column", f"counts for files of format csv only{f'; this one is {form}' if form else ''}")
+        return None
+    return section.parse("column", column, _parse_column, None)
+
+
+def _parse_column(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise Invalid(f"{shown(text)} cannot be the title of a column; allowed is any printable text")
+    return text.strip()
 
 
 def _check_names(report: Report, sources: tuple[SourceConfig, ...]) -> None:

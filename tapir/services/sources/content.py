@@ -8,13 +8,17 @@ from typing import Final
 
 import attrs
 
-from tapir.codec.lists import ListTooLongError, parse_domains
+from tapir.codec.csvlist import ListShapeError, parse_csv
+from tapir.codec.lists import ListTooLongError, ParsedList, parse_domains
 from tapir.model.actions import ListKind
 from tapir.model.errors import TapirError
 from tapir.model.names import Name
 from tapir.policy.admission import Admitted, admit
 from tapir.services.sources.looking import FileSign, refuse_kind
 from tapir.services.sources.suffixes import load_suffix_test
+
+FORMATS: Final = ("domains", "csv")
+"""The formats that a list file can have."""
 
 _BLOCK: Final = 1 << 20
 
@@ -61,6 +65,9 @@ class ReadingSettings:
     zone: Name
     broad: bool
     size_limit: int
+    format: str = attrs.field(default="domains", validator=attrs.validators.in_(FORMATS))
+    column: str | None = None
+    """which column of a csv file holds the names, by the title in its header; None for the second"""
 
 
 def look_at(path: Path) -> FileSign:
@@ -78,8 +85,8 @@ def read_list(settings: ReadingSettings, sign: FileSign, progress: Progress) -> 
     """The names in the file, which still looks like `sign` before, during and after.
 
     Raises ListTornError when it does not or nobody waits any more, ListUnreadableError when it cannot be read,
-    ListUnusableError when it holds too much, or lines and not one entry: a web server's error page or a damaged
-    file in the place of an allowlist must not take its names out.
+    ListUnusableError when it holds too much, or no header where one is needed, or lines and not one entry: a web
+    server's error page or a damaged file in the place of an allowlist must not take its names out.
     """
     path = settings.path
     if sign.size > settings.size_limit:
@@ -92,14 +99,14 @@ def read_list(settings: ReadingSettings, sign: FileSign, progress: Progress) -> 
         try:
             _check_sign(sign, _sign_of(os.fstat(descriptor)))
             with _PARSING:
-                parsed = parse_domains(_blocks(descriptor, sign.size, progress))
+                parsed = _parse(settings, _blocks(descriptor, sign.size, progress))
             _check_sign(sign, _sign_of(os.fstat(descriptor)))
         finally:
             os.close(descriptor)
         _check_sign(sign, _sign_of(path.stat()))
     except OSError as exc:
         raise _unreadable(path, exc) from exc
-    except ListTooLongError as exc:
+    except (ListTooLongError, ListShapeError) as exc:
         raise ListUnusableError(path=path, reason=str(exc)) from exc
     progress.read = True
     if parsed.refusals and not len(parsed):
@@ -107,6 +114,10 @@ def read_list(settings: ReadingSettings, sign: FileSign, progress: Progress) -> 
         raise ListUnusableError(path=path, reason=f"is no list: not one of its {lines} lines is an entry")
     with _PARSING:
         return admit(parsed, kind=settings.kind, zone=settings.zone, is_public_suffix=suffixes, broad=settings.broad)
+
+
+def _parse(settings: ReadingSettings, blocks: Iterator[bytes]) -> ParsedList:
+    return parse_csv(blocks, column=settings.column) if settings.format == "csv" else parse_domains(blocks)
 
 
 def _blocks(descriptor: int, size: int, progress: Progress) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import trio
@@ -14,6 +14,7 @@ from tapir.model.messages.lists import RefreshSource, Refusal, SourceFailed, Sou
 from tapir.model.names import Name
 from tapir.policy.admission import Admitted
 from tapir.services.sources.content import (
+    FORMATS,
     ListTornError,
     ListUnreadableError,
     ListUnusableError,
@@ -24,9 +25,6 @@ from tapir.services.sources.content import (
 )
 from tapir.services.sources.looking import FileSign, Sighting, Verdict, judge
 from tapir.services.sources.worker import FileWorker, Worker
-
-FORMATS: Final = ("domains",)
-"""The formats that a file source can read."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +39,7 @@ class FileSourceSettings:
     path: Path
     zone: Name
     format: str = attrs.field(default="domains", validator=attrs.validators.in_(FORMATS))
+    column: str | None = None
     broad: bool = False
     poll_interval: float = 1.0
     report_interval: float = 10.0
@@ -52,7 +51,13 @@ class FileSourceSettings:
     def reading(self) -> ReadingSettings:
         """What the reader needs of this."""
         return ReadingSettings(
-            path=self.path, kind=self.kind, zone=self.zone, broad=self.broad, size_limit=self.size_limit
+            path=self.path,
+            kind=self.kind,
+            zone=self.zone,
+            broad=self.broad,
+            size_limit=self.size_limit,
+            format=self.format,
+            column=self.column,
         )
 
 

@@ -152,13 +152,19 @@ def test_an_inactive_source_may_be_half_written(write_config, entry):
     [
         ({"source": "mqtt", "type": "allowlist", "format": "tapir-msg-v1"}, ListKind.DOUBT),
         ({"source": "xfr", "format": "rpz"}, ListKind.DENY),
-        ({"format": "csv"}, ListKind.DENY),
+        ({"format": "dawg"}, ListKind.DENY),
         ({"format": "dawg", "type": "doubtlist"}, ListKind.DOUBT),
     ],
 )
 def test_what_is_not_supported_takes_no_part_and_holds_nothing_up(write_config, source_text, keys, kind):
     (source,) = load(write_config(sources=source_text(**keys))).sources
     assert (source.active, source.supported, source.required, source.kind) == (True, False, False, kind)
+
+
+@pytest.mark.parametrize(("keys", "column"), [({}, None), ({"column": "' Domain '"}, "Domain")])
+def test_a_csv_file_is_supported_and_may_say_where_its_names_are(write_config, source_text, keys, column):
+    (source,) = load(write_config(sources=source_text(format="CSV", **keys))).sources
+    assert (source.format, source.supported, source.column) == ("csv", True, column)
 
 
 @pytest.mark.parametrize("word", ["true", "True", "TRUE", "yes", "Yes", "on", "y", '"true"', "'on'"])

@@ -136,9 +136,13 @@ SOURCE = [
         "part, and nothing waits for it",
     ),
     (
-        {"format": "csv"},
-        "warning {SOURCES}:7: sources.x.format: files of format csv are not supported by this version; this denylist "
+        {"format": "dawg"},
+        "warning {SOURCES}:7: sources.x.format: files of format dawg are not supported by this version; this denylist "
         "takes no part, and nothing waits for it",
+    ),
+    (
+        {"column": "name"},
+        "warning {SOURCES}:9: sources.x.column: counts for files of format csv only; this one is domains",
     ),
     (
         {"active": "false", "type": "grey"},

@@ -241,6 +241,34 @@ async def test_lines_without_one_entry_are_no_list(path: Path, autojump_clock: M
         assert names_of(emptied) == []
 
 
+async def test_a_csv_file_is_read_by_its_column(path: Path, autojump_clock: MockClock) -> None:
+    write(path, "rank,domain,remark", '1,evil.example,"so they', 'say"', "2,com,", "3,bad name,", "4")
+    async with running(path, format="csv") as rig:
+        loaded = await rig.lists.next()
+        assert names_of(loaded) == ["evil.example."]
+        assert [(refusal.reason, refusal.lines) for refusal in loaded.refusals] == [
+            ("malformed", (5, 6)),
+            ("too_broad", (4,)),
+        ]
+    write(path, "domain", "a.example")
+    async with running(path, format="csv", column="Domain") as rig:
+        assert names_of(await rig.lists.next()) == ["a.example."]
+
+
+async def test_a_csv_file_without_its_header_is_no_list(path: Path, autojump_clock: MockClock) -> None:
+    write(path, "rank,domain", "1,a.example")
+    async with running(path, report_interval=1000, format="csv", column="domain") as rig:
+        await rig.lists.next()
+        replace(path)
+        assert (await rig.lists.next()).reason == (
+            f"{path}: is no list in format csv: it is empty, and not even a header tells that it should be"
+        )
+        replace(path, "1,a.example")
+        assert "none of its columns are called 'domain'" in (await rig.lists.next()).reason
+        replace(path, "rank,domain", "1,b.example")
+        assert names_of(await rig.lists.next()) == ["b.example."]
+
+
 async def test_a_file_that_never_rests_is_reported(path: Path, autojump_clock: MockClock) -> None:
     write(path, "a.example")
     async with running(path, patience=5, report_interval=1000) as rig:
