@@ -317,8 +317,9 @@ async def test_the_loops_lag_is_measured(tree: Any) -> None:
     async with run_system(tree.of(ActorSpec(name="hog", factory=Hog, mailbox=ROOMY)), system=system):
         await trio.sleep(0.01)
         system.ref("hog").tell_nowait("x")
-        await trio.sleep(0.1)  # twenty samples: one of them came late, whatever else this machine does
-        assert system.statistics().lag.maximum >= 0.04
+        with trio.fail_after(60):
+            while system.statistics().lag.maximum < 0.04:  # noqa: ASYNC110 - a statistic has no event
+                await trio.sleep(0.005)
 
 
 async def test_no_lag_is_sampled_under_the_virtual_clock(autojump_clock: MockClock) -> None:
@@ -333,13 +334,14 @@ async def test_the_pool_is_bounded(tree: Any) -> None:
     busy = 0
     most = 0
     lock = threading.Lock()
+    together = threading.Barrier(2, timeout=60)
 
     def work() -> int:
         nonlocal busy, most
         with lock:
             busy += 1
             most = max(most, busy)
-        time.sleep(0.01)
+        together.wait()  # broken, and this test with it, if two never run at once
         with lock:
             busy -= 1
         return threading.get_ident()

@@ -54,7 +54,7 @@ class Daemon:
     def stop(self) -> int:
         self.signal(signal.SIGTERM)
         self.until("stopped")
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def run(folder: Path) -> Iterator[Callable[[], Daemon]]:
 
         def start() -> Daemon:
             daemon = Daemon(folder)
-            stack.callback(daemon.process.wait, 10)
+            stack.callback(daemon.process.wait, 60)
             stack.callback(daemon.process.kill)
             stack.enter_context(daemon._log)
             return daemon
@@ -93,7 +93,7 @@ def test_also_when_the_configuration_is_wrong(run: Callable[[], Daemon], folder:
     daemon = run()
     records = daemon.until("the configuration cannot be used")
     assert any("policy.denylist.action: missing" in record["text"] for record in records)
-    assert daemon.process.wait(10) == 2
+    assert daemon.process.wait(60) == 2
 
 
 def test_a_reload_says_only_what_is_new(run: Callable[[], Daemon], folder: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_second_process_names_the_first_once(run: Callable[[], Daemon], folder
         last["text"]
         == f"{folder}/state: the state folder is in use by process {first.process.pid}; nothing was started"
     )
-    assert second.process.wait(10) == 1
+    assert second.process.wait(60) == 1
     assert first.stop() == 0
 
 

@@ -30,9 +30,20 @@ ZONE: Final = "dnstapir"
 EXAMPLES: Final = Path(__file__).parents[2] / "deploy" / "examples"
 TARGETS: Final = {".": "NXDOMAIN", "*.": "NODATA", "rpz-drop.": "DROP", "rpz-passthru.": "PASSTHRU"}
 
+# Ports from here on the kernel gives to clients.
+_FIRST_OF_THE_KERNEL: Final = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+_reservations: list[socket.socket] = []
 
-def wait_until(condition: Callable[[], Any], *, what: str, seconds: float = 20.0) -> Any:
-    """What `condition` returns as soon as it is true; fails the test after `seconds`.
+
+@pytest.fixture(scope="session", autouse=True)
+def _give_ports_back() -> Iterator[None]:
+    yield
+    for reservation in _reservations:
+        reservation.close()
+
+
+def wait_until(condition: Callable[[], Any], *, what: str, seconds: float = 120.0) -> Any:
+    """What `condition` returns as soon as it is true; fails the test after `seconds`, which only a failure takes.
 
     Other processes give no event to wait on, so this looks every 20 ms; the wait ends with the condition.
     """
@@ -46,17 +57,23 @@ def wait_until(condition: Callable[[], Any], *, what: str, seconds: float = 20.0
 
 
 def free_port() -> int:
-    """A port that is free for UDP and TCP on 127.0.0.1 at this moment."""
-    for _ in range(50):
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        ):
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
+    """A port that is free for UDP and TCP on 127.0.0.1, and that nobody gets who asks the kernel for just any.
+
+    Between here and the server that is to listen on it, the kernel may give a port of its own range to any client on
+    this machine; hence one below that range. Other runs of these tests keep off it until this one ends.
+    """
+    for port in random.SystemRandom().sample(range(10_000, _FIRST_OF_THE_KERNEL), 200):
+        reservation = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            reservation.bind(f"\0tapir-tests-port-{port}")
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(socket.AF_INET, kind) as trial:
+                    trial.bind(("0.0.0.0", port))
+        except OSError:
+            reservation.close()
+            continue
+        _reservations.append(reservation)
+        return port
     raise AssertionError("no port is free for both UDP and TCP")
 
 
@@ -83,7 +100,7 @@ class Daemon:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def stop(self, *, signum: int = signal.SIGTERM, seconds: float = 15.0) -> int:
+    def stop(self, *, signum: int = signal.SIGTERM, seconds: float = 60.0) -> int:
         if self.alive():
             self.process.send_signal(signum)
         try:
@@ -214,16 +231,23 @@ class Pop:
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A `tapir` command against this process."""
         command = [sys.executable, "-m", "tapir", *words, "--state-dir", str(self.state_dir)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=check)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=check)
 
     def status(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.command("status", "--json").stdout)
+        """How all parts stand. A part that is late to say so, as on a busy machine it may be, is asked again."""
+
+        def whole() -> dict[str, Any] | None:
+            document: dict[str, Any] = json.loads(self.command("status", "--json").stdout)
+            late = [part for part in document.values() if isinstance(part, dict) and "error" in part]
+            return document if not late else None
+
+        document: dict[str, Any] = wait_until(whole, what="every part to say how it stands")
         return document
 
     def ask(self, name: str, rdtype: str = "SOA", *, tcp: bool = False) -> dns.message.Message:
         query = dns.message.make_query(name, rdtype)
         send = dns.query.tcp if tcp else dns.query.udp
-        return send(query, "127.0.0.1", port=self.port, timeout=5)
+        return send(query, "127.0.0.1", port=self.port, timeout=30)
 
     def serial(self) -> int | None:
         """The serial that the zone shows, or None while it has none or does not answer."""
@@ -242,7 +266,7 @@ class Pop:
 
 def transfer(port: int, *, zone: str = ZONE) -> tuple[int, dict[str, str]]:
     """The serial and the RPZ rules (name → action) of a full transfer, read by dnspython."""
-    messages = dns.query.xfr("127.0.0.1", f"{zone}.", port=port, timeout=10, lifetime=30, relativize=False)
+    messages = dns.query.xfr("127.0.0.1", f"{zone}.", port=port, timeout=30, lifetime=60, relativize=False)
     return rules_of(dns.zone.from_xfr(messages, relativize=False), zone=zone)
 
 
@@ -270,18 +294,24 @@ class Resolver:
     port: int
     read_zone: Callable[[], tuple[int, dict[str, str]] | None]
 
-    def ask(self, name: str, rdtype: str = "A") -> dns.message.Message | None:
-        """A client's question; None is no answer at all, which is what DROP looks like."""
+    def ask(self, name: str, rdtype: str = "A") -> dns.message.Message:
+        """A client's question. SERVFAIL is an internet that was late to answer the resolver: it is asked again."""
         query = dns.message.make_query(name, rdtype)
         query.flags |= dns.flags.RD
-        try:
-            return dns.query.udp(query, "127.0.0.1", port=self.port, timeout=1.5)
-        except dns.exception.Timeout:
+
+        def answer() -> dns.message.Message | None:
+            with contextlib.suppress(dns.exception.Timeout):
+                answered = dns.query.udp(query, "127.0.0.1", port=self.port, timeout=5)
+                return answered if answered.rcode() != dns.rcode.SERVFAIL else None
             return None
 
+        found: dns.message.Message = wait_until(answer, what=f"{self.daemon.name} to answer {name} {rdtype}")
+        return found
+
     def answers(self) -> bool:
+        query = dns.message.make_query("unlisted.example.", "A")
         try:
-            return self.ask("unlisted.example.") is not None
+            return dns.query.udp(query, "127.0.0.1", port=self.port, timeout=1).rcode() == dns.rcode.NOERROR
         except (OSError, dns.exception.DNSException):
             return False
 
@@ -503,8 +533,8 @@ class Edits:
 def make_edits() -> Callable[..., Edits]:
     """Makes a history of edits; its seed is printed."""
 
-    def make(pop: Pop, *, seed: int | None = None, **keys: Any) -> Edits:
-        return Edits(pop=pop, seed=seed if seed is not None else random.randrange(2**32), **keys)
+    def make(pop: Pop, *, seed: int, **keys: Any) -> Edits:
+        return Edits(pop=pop, seed=seed, **keys)
 
     return make
 

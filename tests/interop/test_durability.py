@@ -96,7 +96,7 @@ def read_ixfr(port: int, serial: int) -> list[tuple[dns.name.Name, Any]]:
     query = dns.message.make_query("dnstapir.", "IXFR")
     query.authority.append(dns.rrset.from_text("dnstapir.", 0, "IN", "SOA", f". . {serial} 0 0 0 0"))
     records: list[tuple[dns.name.Name, Any]] = []
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as tcp:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as tcp:
         dns.query.send_tcp(tcp, query)
         while True:
             message, _ = dns.query.receive_tcp(tcp, one_rr_per_rrset=True)

@@ -24,7 +24,7 @@ def test_until_a_first_version_exists_the_zone_answers_servfail(pop, wait_until)
     pop.write_list("allow", ["good.example"])
     wait_until(pop.serial, what="the first version")
     assert pop.axfr()[1] == {"bad.example.": "NXDOMAIN"}
-    assert pop.status()["health"]["ready"]
+    wait_until(lambda: pop.status()["health"]["ready"], what="the health to say so")
 
 
 def test_an_allowlist_that_is_not_required_is_not_waited_for_past_the_deadline(pop, wait_until):

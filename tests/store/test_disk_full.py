@@ -198,7 +198,7 @@ def run(script: str, folder: Path, *, prefix: tuple[str, ...] = ()) -> subproces
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
