@@ -16,6 +16,7 @@ Environment
 
 import os
 import random
+import resource
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
@@ -97,6 +98,9 @@ class Campaign:
 @pytest.fixture
 def campaign() -> Campaign:
     """The campaign of this run; the seed is printed, so that pytest shows it beside a failure."""
+    # Thousands of connections need as many files, often at both ends, and an account starts with 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print(f"campaign seed: TAPIR_SEED={SEED}")
     return Campaign(full=FULL, seed=SEED)
 
@@ -111,8 +115,11 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Everything under tests/interop talks with the real world, marked or not."""
+    """What is under tests/interop talks with the real world, and who asks for a campaign is one; marked or not."""
     for item in items:
         if item.path.is_relative_to(TESTS / "interop"):
             item.add_marker(pytest.mark.interop)
+        if "campaign" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.campaign)

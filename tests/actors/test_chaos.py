@@ -274,7 +274,6 @@ class Random(Actor[Any]):
         raise KeyError("behind")
 
 
-@pytest.mark.campaign
 @pytest.mark.parametrize("cancel", [False, True], ids=["stopped", "cancelled"])
 def test_random_trees_end_in_order(cancel: bool, campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("actors"), "disabled", True)  # thousands of tracebacks, all wanted

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -148,3 +149,30 @@ def test_a_zone_without_a_folder_is_one_line(run: Callable[[], Daemon], folder: 
     assert daemon.until("gave up:")[-1]["text"].endswith("Not a directory")
     assert daemon.process.wait(10) == 1
     assert daemon._log.read() == "", "and no traceback"
+
+
+def test_the_service_manager_hears_how_it_stands_and_that_it_lives(
+    run: Callable[[], Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+
+        def heard_until(word: bytes) -> list[bytes]:
+            heard = [manager.recv(500)]
+            while not heard[-1].startswith(word):
+                heard.append(manager.recv(500))
+            return heard
+
+        daemon = run()
+        assert heard_until(b"READY=1")[0] == b"STATUS=starting"
+        for _ in range(3):
+            heard_until(b"WATCHDOG=1")  # again and again, not once
+        daemon.signal(signal.SIGHUP)
+        heard_until(b"RELOADING=1")
+        heard_until(b"READY=1")
+        daemon.signal(signal.SIGTERM)
+        heard_until(b"STOPPING=1")
+        assert daemon.process.wait(10) == 0

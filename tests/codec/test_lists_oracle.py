@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import idna
-import pytest
 
 from tapir.codec.lists import MAX_LINE, parse_domains
 
@@ -123,7 +122,6 @@ def in_blocks(data: bytes, rng: random.Random) -> Iterator[bytes]:
         start += width
 
 
-@pytest.mark.campaign
 def test_every_line_is_used_or_refused_under_its_number(campaign: Any) -> None:
     rng = campaign.random()
     for _ in range(campaign.rounds(200)):

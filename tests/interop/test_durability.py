@@ -20,7 +20,6 @@ def behind(a: int, b: int) -> bool:
     return a != b and (b - a) % 2**32 < 2**31
 
 
-@pytest.mark.campaign
 def test_kill_9_amid_edits(pop, make_edits, campaign, wait_until):
     pop.add_source("allow", "allowlist", [])
     pop.add_source("deny", "denylist", [])

@@ -57,7 +57,6 @@ def test_an_allowlisted_name_below_a_denied_wildcard_is_never_blocked(
     assert addresses(resolver.ask("good.deep.evil.example")) == ["192.0.2.1"]
 
 
-@pytest.mark.campaign
 def test_random_edits_reach_both_resolvers_by_ixfr(
     pop, start_unbound, start_bind, make_edits, campaign, wait_until, free_port
 ):

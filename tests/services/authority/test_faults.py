@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -70,7 +69,6 @@ def content(records: dict[Name, Action]) -> RecordBlock:
     return RecordBlock.of(records.items())
 
 
-@pytest.mark.campaign
 async def test_serials_never_go_back_and_the_zone_is_what_was_said(
     autojump_clock: MockClock, run_keeper: Any, settings: KeeperSettings, campaign: Any
 ) -> None:
