@@ -73,7 +73,7 @@ bench: $(INSTALLED)
 	$(BIN)/pytest tests/bench -o python_files='bench_*.py' -s $(PYTEST_ARGS)
 
 campaign: $(INSTALLED)
-	TAPIR_CAMPAIGN=full $(BIN)/pytest -m campaign $(PYTEST_ARGS)
+	TAPIR_CAMPAIGN=full $(BIN)/pytest -m 'campaign or hypothesis' $(PYTEST_ARGS)
 
 clean:
 	rm -rf build dist out run *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \

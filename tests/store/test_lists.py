@@ -244,4 +244,6 @@ class ListStoreMachine(RuleBasedStateMachine):
 @pytest.mark.parametrize("small", [0, 64 * 1024], ids=["folding at once", "folding late"])
 def test_the_store_is_two_dicts(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "_SMALL", small)
-    run_state_machine_as_test(ListStoreMachine, settings=settings(max_examples=20, stateful_step_count=15))
+    run_state_machine_as_test(
+        ListStoreMachine, settings=settings(max_examples=settings().max_examples // 5, stateful_step_count=15)
+    )

@@ -268,7 +268,9 @@ class Transfers(RuleBasedStateMachine):
 
 
 TestTransfers = Transfers.TestCase
-TestTransfers.settings = hypothesis_settings(max_examples=25, stateful_step_count=12)
+TestTransfers.settings = hypothesis_settings(
+    max_examples=hypothesis_settings().max_examples // 4, stateful_step_count=12
+)
 
 
 # -- real sizes

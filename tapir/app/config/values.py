@@ -11,7 +11,7 @@ from tapir.app.config.settings import Prefix, SocketAddress
 from tapir.app.config.strict import shown
 from tapir.model.actions import Action
 from tapir.model.names import ROOT, Name, NameSyntaxError, is_wildcard, parse_name
-from tapir.model.tags import ALIASES, TAGS
+from tapir.model.tags import ALIASES, TAGS, UnknownTagError, parse_tags
 
 ACTIONS: Final = {
     "nxdomain": Action.NXDOMAIN,
@@ -77,10 +77,10 @@ def parse_action(text: str) -> Action:
 
 def parse_tag(text: str) -> int:
     """The bit of the observation tag that `text` names."""
-    word = text.lower()
-    if word not in TAGS and word not in ALIASES:
-        raise Invalid(f"{shown(text)} is not a tag; allowed is {listed([*TAGS, *ALIASES])}")
-    return TAGS.get(word) or ALIASES[word]
+    try:
+        return parse_tags([text])
+    except UnknownTagError:
+        raise Invalid(f"{shown(text)} is not a tag; allowed is {listed([*TAGS, *ALIASES])}") from None
 
 
 def parse_share(value: object) -> float:

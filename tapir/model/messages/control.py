@@ -15,13 +15,6 @@ class VersionPublished:
 
 
 @attrs.frozen(kw_only=True)
-class ServiceReady:
-    """The process as a whole stands; what is listened on is known."""
-
-    listening: tuple[str, ...]
-
-
-@attrs.frozen(kw_only=True)
 class HealthStatus:
     """Whether the service is ready, and if not, why; each reason is a sentence."""
 
