@@ -50,17 +50,19 @@ _FILE_LOGGERS: Final = {
 def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
     """Run until told to stop; returns the exit code. Everything that goes wrong is logged before it returns."""
     configure_logging(LogSettings(json=wants_json_log(config_dir)))
-    log.info("tapir %s (%s), pid %d", version(), commit(), os.getpid())
     try:
         config = load(config_dir, state_dir)
     except ConfigErrors as exc:
+        _say_version()
         for notice in exc.notices:
             log.warning("%s", notice)
         for line in exc.lines:
             log.error("%s", line)
         log.error("the configuration cannot be used; nothing was started")
         return WRONG_CONFIGURATION
-    _take_logging(config, said=())
+    problems = _set_up_logging(config)
+    _say_version()  # here, so that it is the first line of log files as well
+    _log_notices(problems, config.notices)
     try:
         state = StateDirectory.open(config.state_dir)
     except StoreError as exc:
@@ -87,8 +89,12 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-def _take_logging(config: Config, *, said: tuple[Notice, ...]) -> None:
-    """Log as `config` wants, and log its notices, but for those that were `said` before."""
+def _say_version() -> None:
+    log.info("tapir %s (%s), pid %d", version(), commit(), os.getpid())
+
+
+def _set_up_logging(config: Config) -> tuple[str, ...]:
+    """Log as `config` wants; returns a sentence for each file that cannot be opened."""
     files = {_FILE_LOGGERS[name]: path for name, path in config.log.files} if config.log.to_files else {}
     settings = LogSettings(
         level=config.log.level,
@@ -96,10 +102,15 @@ def _take_logging(config: Config, *, said: tuple[Notice, ...]) -> None:
         source_lines=config.log.source_lines,
         files=files,
     )
-    for problem in configure_logging(settings):
+    return configure_logging(settings)
+
+
+def _log_notices(problems: tuple[str, ...], notices: tuple[Notice, ...], *, said: tuple[Notice, ...] = ()) -> None:
+    """Log what is wrong with the log files, and the configuration's notices, but for those that were `said` before."""
+    for problem in problems:
         log.warning("%s", problem)
     texts = {(notice.key, notice.text) for notice in said}  # a line may have moved
-    for notice in config.notices:
+    for notice in notices:
         if (notice.key, notice.text) in texts:
             continue
         log.log(logging.WARNING if notice.warning else logging.INFO, "%s", notice)
@@ -183,7 +194,7 @@ class Process:
                 log.error("%s", line)
             log.error("reload: the configuration cannot be used; the one in effect stays")
             return "the last reload failed, the old configuration stays"
-        _take_logging(config, said=self._said)
+        _log_notices(_set_up_logging(config), config.notices, said=self._said)
         self._said = config.notices
         waiting = changes_needing_restart(self._config, config)
         taken = after_reload(self._config, config)

@@ -89,10 +89,19 @@ def test_every_line_is_json_from_the_first_one_on(run: Callable[[], Daemon]) -> 
     assert daemon.stop() == 0
 
 
+def test_a_log_file_begins_with_the_version_too(run: Callable[[], Daemon], folder: Path) -> None:
+    (folder / "dnstapir-pop.yaml").write_text(MAIN.replace("file: unused.log", "file: tapir.log, to-files: true"))
+    daemon = run()
+    first = daemon.until("started")[0]
+    assert daemon.stop() == 0
+    assert json.loads((folder / "tapir.log").read_text().splitlines()[0]) == first
+
+
 def test_also_when_the_configuration_is_wrong(run: Callable[[], Daemon], folder: Path) -> None:
     (folder / "pop-policy.yaml").write_text("policy: {}\n")
     daemon = run()
-    records = daemon.until("the configuration cannot be used")
+    first, *records = daemon.until("the configuration cannot be used")
+    assert first["text"].startswith("tapir ")
     assert any("policy.denylist.action: missing" in record["text"] for record in records)
     assert daemon.process.wait(60) == 2
 

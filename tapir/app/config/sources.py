@@ -136,6 +136,9 @@ def _check_id(section: Section, id_: str) -> None:
     if "/" in id_ or not id_.strip() or not id_.isprintable():
         text = "this cannot be the id of a source; allowed is any printable text without `/`"
         section.report.error(section.path, text)
+    elif id_ == "zone":
+        text = "`tapir accept zone` is about the zone, so what the brake holds of this source cannot be accepted"
+        section.report.warn(section.path, f"{text}; give it another id")
 
 
 def _parse_name(text: str) -> str:

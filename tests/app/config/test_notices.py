@@ -174,6 +174,15 @@ OUTPUT = [
 ]
 
 
+def test_a_source_cannot_well_be_called_zone(write_config, source_text):
+    folder = write_config(sources=source_text().replace("  x:", "  zone:"))
+    (folder / "names.txt").touch()
+    assert notices(folder) == [
+        f"warning {SOURCES}:2: sources.zone: `tapir accept zone` is about the zone, so what the brake holds of this "
+        "source cannot be accepted; give it another id"
+    ]
+
+
 @pytest.mark.parametrize(("entry", "expected"), OUTPUT)
 def test_notices_on_an_output(write_config, entry, expected):
     folder = write_config(outputs=f"outputs:\n  first: {{ active: true, downstream: 192.0.2.53 }}\n  second: {entry}\n")
