@@ -161,7 +161,7 @@ def test_a_zone_without_a_folder_is_one_line(run: Callable[[], Daemon], folder: 
 
 
 def test_the_service_manager_hears_how_it_stands_and_that_it_lives(
-    run: Callable[[], Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[[], Daemon], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -182,6 +182,10 @@ def test_the_service_manager_hears_how_it_stands_and_that_it_lives(
         daemon.signal(signal.SIGHUP)
         heard_until(b"RELOADING=1")
         heard_until(b"READY=1")
+        (folder / "pop-policy.yaml").write_text("policy: [")
+        daemon.signal(signal.SIGHUP)
+        heard_until(b"RELOADING=1")
+        assert b"the last reload failed" in heard_until(b"READY=1")[-1]
         daemon.signal(signal.SIGTERM)
         heard_until(b"STOPPING=1")
         assert daemon.process.wait(10) == 0

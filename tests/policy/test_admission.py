@@ -102,6 +102,7 @@ def test_the_owner_has_to_fit_into_the_zone() -> None:
     assert len(parse_name(name)) == room
     assert len(parse_name(name)[:-1] + ZONE) == 255
     assert reasons(name) == []
+    assert reasons(name + "d") == ["too_long"]
     assert reasons("x" + name[-60:] + "." + name[:-59]) == ["too_long"]
     result = admitted(f"||{name}^")
     assert [refusal.reason for refusal in result.refusals] == ["too_long"]

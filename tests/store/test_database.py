@@ -148,3 +148,14 @@ def test_a_folder_that_was_removed_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreCorrupt, match="removed"):
         store.set_held(True)
     store.close()
+
+
+def test_a_commit_is_on_the_disk_when_it_is_done(tmp_path: Path) -> None:
+    # No killed process shows it, only a power cut would: each connection syncs its log at every commit.
+    path = tmp_path / "zone.db"
+    Database.open(path, application_id=1, state=b"").close()
+    for exclusive in (False, True):
+        connection = database._connect(path, exclusive=exclusive)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        connection.close()
