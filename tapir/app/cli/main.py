@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from tapir.app.cli import commands
+from tapir.app.cli.dawg import dawg_app
 from tapir.version import commit, version
 
 DEFAULT_CONFIG_DIR: Final = Path("/etc/dnstapir")
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 zone_app = typer.Typer(help="Steer the zone.", no_args_is_help=True)
 app.add_typer(zone_app, name="zone")
+app.add_typer(dawg_app, name="dawg")
 
 # Not `readable`: who may not look into the folder gets our own words, or does without it.
 ConfigDir = Annotated[Path, typer.Option("--config-dir", readable=False, help="Where the configuration files are.")]
