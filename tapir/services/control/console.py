@@ -160,6 +160,7 @@ class _Client:
         """Answer requests until the client leaves."""
         self._facts = facts
         async with trio.open_nursery() as streams:
+            self._serving = streams.cancel_scope
             while True:
                 try:
                     message = await self._connection.get_message()
@@ -169,11 +170,12 @@ class _Client:
             streams.cancel_scope.cancel()
 
     async def _send(self, text: str) -> None:
-        # A client that stops reading is cut off: it must not keep a task and its buffers for ever.
+        # A client that stops reading is cut off: it must not keep a task and its buffers for ever. It gets no farewell,
+        # which would wait for the same reader.
         with trio.move_on_after(self._settings.write_timeout) as scope:
             await self._connection.send_message(text)
         if scope.cancelled_caught:
-            await self._connection.aclose(1008, "too slow")
+            self._serving.cancel()
 
     async def _answer(self, message: str | bytes, streams: trio.Nursery) -> str:
         try:

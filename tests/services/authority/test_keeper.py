@@ -184,6 +184,8 @@ async def test_an_evaluator_that_says_nothing_is_asked_again_and_later_each_time
         await rig.policy.wait_count(4, seconds=600)
         began = rig.policy.times[0]
         assert [time - began for time in rig.policy.times] == pytest.approx([0, 4, 12, 28])
+        await rig.policy.wait_count(9, seconds=600)
+        assert [time - began for time in rig.policy.times[4:]] == pytest.approx([60, 120, 180, 240, 300])
 
 
 async def test_a_restart_serves_what_is_stored_at_once(
@@ -205,6 +207,17 @@ async def test_a_restart_serves_what_is_stored_at_once(
         assert view.serial == before.serial + 1
         net = view.journal.net(before.serial)
         assert (len(net.removed), len(net.added)) == (2, 0)
+
+
+async def test_a_stop_publishes_what_came_in_before_it(
+    autojump_clock: MockClock, run_keeper: Any, make_numbered: Blocks
+) -> None:
+    async with run_keeper() as rig:
+        await rig.tell(rig.stream.content(make_numbered(0, 3)))
+        await rig.published()
+        await rig.tell(rig.stream.change(added=make_numbered(3, 5)))
+    async with run_keeper() as rig:
+        assert same(await rig.ask(GetView()), make_numbered(0, 5))
 
 
 async def test_health_hears_of_each_version_and_that_the_stored_one_is_right(

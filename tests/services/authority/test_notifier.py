@@ -249,6 +249,18 @@ async def test_downstreams_are_changed_while_it_runs(autojump_clock: MockClock) 
         assert network.serials(TWO) == [5]
 
 
+async def test_of_a_downstream_that_was_gone_nothing_is_known(autojump_clock: MockClock) -> None:
+    network = Network()
+    network.has = {ONE: 5000}
+    async with running(ONE, network=network) as rig:
+        await trio.sleep(20)
+        assert (await rig.statuses())["192.0.2.1:53"].last_serial == 5000
+        network.has = {}
+        for downstreams in ((), (ONE,)):
+            await rig.notifier.tell(ConfigureNotifier(settings=NotifierSettings(downstreams=downstreams)))
+        assert (await rig.statuses())["192.0.2.1:53"].last_serial is None
+
+
 async def test_secondaries_are_known_by_what_they_ask(autojump_clock: MockClock) -> None:
     async with running(ONE) as rig:
         await rig.notifier.tell(SecondarySeen(address="192.0.2.1", query="IXFR", serial=4, at=10))

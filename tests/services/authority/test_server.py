@@ -171,7 +171,9 @@ async def test_a_zone_is_transferred_and_followed() -> None:
         await rig.server.tell(Publish(view=successor(first, added=numbered(3000, 3010))))
         await rig.transfer(zone)
         assert owners(zone) == {f"n{number}.example" for number in range(3010)}
-        seen = [message for message in rig.notifier.messages if isinstance(message, SecondarySeen)]
+        seen: list[SecondarySeen] = rig.notifier.messages
+        with trio.fail_after(60):
+            await rig.notifier.wait_count(4)  # that all is written is told after it was read
         assert [(one.query, one.serial) for one in seen] == [("AXFR", None), ("AXFR", 1), ("IXFR", 1), ("IXFR", 2)]
         assert {one.address for one in seen} == {"127.0.0.1"}
         assert await rig.counter("transfers_full") == 1
@@ -353,6 +355,10 @@ async def test_who_does_not_read_a_transfer_is_closed_and_holds_nothing() -> Non
             assert (await rig.udp(query())).answer
             await rig.wait_for(lambda: rig.counter("connections_stalled"), 1)
             await rig.wait_for(lambda: _connections(rig), 0)
+            # Not closed: what it never read must not wait for it in the kernel.
+            client.settimeout(30)
+            with pytest.raises(ConnectionResetError):
+                _read_all(client)
         assert await rig.counter("transfers_full") == 0
 
 
@@ -402,6 +408,11 @@ async def test_strangers_from_many_addresses_leave_room_for_secondaries() -> Non
             assert (await rig.tcp(query())).answer
         refused = await dns.asyncquery.tcp(query(), rig.address[0], port=rig.address[1], source="127.0.1.1", timeout=30)
         assert refused.rcode() == dns.rcode.REFUSED
+
+
+def _read_all(sock: socket.socket) -> None:
+    while sock.recv(65536):
+        pass
 
 
 async def _connections(rig: Rig) -> int:

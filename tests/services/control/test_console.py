@@ -1,13 +1,13 @@
 import json
 import stat
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from trio_websocket import HandshakeError, WebSocketConnection, wrap_client_stream
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
 
 from actors import Actor, ActorSpec, ActorSystem, Context, MailboxSpec, Overflow, Strategy, SupervisorSpec
 from tapir.app.cli.client import ConsoleRefusedError, ConsoleUnreachableError, open_console
@@ -15,7 +15,7 @@ from tapir.model.actions import Action
 from tapir.model.errors import TapirError
 from tapir.model.messages.policy import Explain, Explanation
 from tapir.model.messages.zone import AcceptZone, GetZone, HoldZone, SetSerial
-from tapir.services.control.console import MAX_STREAMS, Console, ConsoleSettings
+from tapir.services.control.console import MAX_CLIENTS, MAX_STREAMS, Console, ConsoleSettings
 from tapir.services.control.status import ControlRefs, ProcessFacts
 
 BOX = MailboxSpec(capacity=8, overflow=Overflow.WAIT)
@@ -51,13 +51,15 @@ class Answerer(Actor[Any]):
 
 
 @asynccontextmanager
-async def console(folder: Path, answerer: Answerer | None = None, *, patience: float = 30) -> AsyncIterator[Path]:
+async def console(
+    folder: Path, answerer: Answerer | None = None, *, patience: float = 30, write_timeout: float = 10
+) -> AsyncIterator[Path]:
     """A console in `folder`; what hangs fails the test."""
     system = ActorSystem()
     other = system.ref("other")
     refs = ControlRefs(keeper=other, server=None, notifier=None, lists=other, policy=other, health=other)
     facts = ProcessFacts(version="1", commit="c", pid=1, started_at=0, config_dir="", state_dir=str(folder))
-    settings = ConsoleSettings(socket=folder / "console.sock", patience=patience, write_timeout=10)
+    settings = ConsoleSettings(socket=folder / "console.sock", patience=patience, write_timeout=write_timeout)
     tree = SupervisorSpec(
         name="test",
         strategy=Strategy.ONE_FOR_ONE,
@@ -173,6 +175,27 @@ async def test_garbage_is_answered_and_the_connection_lives(tmp_path: Path, mess
         assert json.loads(await connection.get_message())["result"]["protocol"] == 1
 
 
+async def test_too_many_clients_are_turned_away_until_others_leave(tmp_path: Path):
+    async with console(tmp_path, write_timeout=1000):
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(open_console(tmp_path)) for _ in range(MAX_CLIENTS)]
+            async with await trio.open_unix_socket(tmp_path / "console.sock") as one_more:
+                assert await one_more.receive_some(1) == b""
+            for client in clients:
+                assert await client.request("hello")
+        for _ in range(2 * MAX_CLIENTS):
+            async with open_console(tmp_path) as client:
+                assert await client.request("hello")
+
+
+async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path):
+    async with console(tmp_path, write_timeout=0.2), raw(tmp_path) as connection:
+        with pytest.raises(ConnectionClosed):
+            await ask_for_ever(connection)
+        async with open_console(tmp_path) as client:
+            assert await client.request("hello")
+
+
 async def test_octets_that_are_no_websocket_disturb_nobody(tmp_path: Path):
     async with console(tmp_path):
         async with await trio.open_unix_socket(tmp_path / "console.sock") as stream:
@@ -197,10 +220,14 @@ async def test_without_a_process_the_client_says_where_it_looked(tmp_path: Path)
             pass
 
 
+async def ask_for_ever(connection: WebSocketConnection) -> None:
+    while True:
+        await connection.send_message('{"id": 1, "op": "tree"}')
+
+
 @asynccontextmanager
 async def raw(folder: Path) -> AsyncIterator[WebSocketConnection]:
-    stream = await trio.open_unix_socket(folder / "console.sock")
-    async with trio.open_nursery() as nursery:
+    async with await trio.open_unix_socket(folder / "console.sock") as stream, trio.open_nursery() as nursery:
         connection = await wrap_client_stream(nursery, stream, "localhost", "/v1")
         yield connection
         await connection.aclose()
