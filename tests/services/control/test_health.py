@@ -107,7 +107,11 @@ async def test_it_says_once_that_the_service_is_ready(autojump_clock: Any, caplo
     caplog.set_level(logging.INFO)
     reports: list[HealthStatus] = []
 
+    faults: list[Exception] = []
+
     async def report(status: HealthStatus) -> None:
+        if faults:
+            raise faults.pop()
         reports.append(status)
 
     world = World()
@@ -140,6 +144,12 @@ async def test_it_says_once_that_the_service_is_ready(autojump_clock: Any, caplo
             await trio.testing.wait_all_tasks_blocked()
         assert (await health.ask(GetHealth())).ready
         assert [status.ready for status in reports] == [False, True]
+        # A crash of the health actor is no news of the service: the line is not said again.
+        faults.append(OSError("the service manager is gone"))
+        world.zone = attrs.evolve(ZONE, state="held")
+        await trio.sleep(30)
+        assert system.statistics().find("health").restarts == 1
+        assert (await health.ask(GetHealth())).warnings
         system.request_stop()
     records = [record for record in caplog.records if record.name == "actors.health"]
     lines = [record.getMessage() for record in records]
