@@ -395,6 +395,27 @@ async def test_too_many_connections_are_closed_and_the_others_are_served(limit: 
         assert (await rig.tcp(query())).answer
 
 
+async def test_other_limits_hold_from_the_next_connection_on() -> None:
+    async with serving(view(), idle_timeout=120) as rig:
+        for total, per_address, refusal in ((2, 100, "connections_total"), (100, 2, "connections_address")):
+            settings = ServerSettings(
+                zone=ZONE,
+                addresses=(rig.address,),
+                allow=LOOPBACK,
+                max_connections=total,
+                max_connections_per_address=per_address,
+                idle_timeout=120,
+            )
+            await rig.server.tell(ConfigureServer(settings=settings))
+            async with AsyncExitStack() as stack:
+                for _ in range(2):
+                    await stack.enter_async_context(await rig.connect())
+                await rig.wait_for(lambda: _connections(rig), 2)
+                assert await _is_refused(rig)
+                await rig.wait_for(lambda name=refusal: rig.refusal(name), 1)  # type: ignore[misc]
+            await rig.wait_for(lambda: _connections(rig), 0)
+
+
 async def test_strangers_from_many_addresses_leave_room_for_secondaries() -> None:
     """Who was only to be refused could hold every connection, ten seconds at a time."""
     async with serving(view(), allow=(ip_network("127.0.0.1/32"),), max_connections=16, idle_timeout=120) as rig:

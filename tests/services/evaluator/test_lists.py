@@ -119,6 +119,37 @@ async def test_status(run_keeper: Any, loaded: Loaded, source: Source, autojump_
         await rig.lists.tell(SourceFailed(source="a", reason="/etc/a: gone", at=11))
         status = (await rig.sources()).sources[0]
         assert (status.state, status.names) == ("stale", 1), "its last good content stays"
+        await rig.lists.tell(SourceUnchanged(source="a", at=13, digest=message.digest))
+        status = (await rig.sources()).sources[0]
+        assert (status.state, status.error, status.checked_at) == ("fresh", "", 13)
+
+
+async def test_what_an_inactive_source_says_is_dropped(
+    run_keeper: Any, loaded: Loaded, source: Source, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """Its actor may have said it just before a reload."""
+    async with run_keeper(source("a", active=False)) as rig:
+        before = await rig.sources()
+        await rig.lists.tell(SourceFailed(source="a", reason="/etc/a: gone", at=5))
+        await rig.lists.tell(SourceUnchanged(source="a", at=6, digest="other"))
+        await rig.lists.tell(loaded("a", "x.example"))
+        assert await rig.sources() == before
+        assert rig.source.messages == []
+        assert warnings_of(caplog) == []
+
+
+async def test_accepting_for_an_inactive_source_is_no_news_for_the_policy(
+    run_keeper: Any, loaded: Loaded, source: Source, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with run_keeper(source("a"), source("b"), brake=SMALL_BRAKE) as rig:
+        await rig.lists.tell(loaded("a", *many(10)))
+        await rig.lists.tell(loaded("b", *many(10)))
+        await rig.lists.tell(loaded("a"))
+        await rig.lists.ask(configure(tmp_path, source("a", active=False), source("b"), brake=SMALL_BRAKE))
+        told = len(rig.policy.messages)
+        await rig.lists.ask(AcceptSource(source="a"))
+        await wait_all_tasks_blocked()
+        assert rig.policy.messages[told:] == []
 
 
 async def test_refusals_are_logged_once_a_change(

@@ -14,6 +14,7 @@ from actors import (
     ActorSpec,
     ActorSystem,
     AskFailed,
+    Delivery,
     MailboxSpec,
     ManualClock,
     Overflow,
@@ -230,6 +231,28 @@ async def test_the_lists_are_asked_for_until_the_keeper_is_there(says: Lists, au
         assert isinstance(await rig.keeper.next(), ZoneContent)
         assert trio.current_time() == 4.0
         assert len(rig.keeper.messages) == 1
+
+
+async def test_lists_that_a_change_overtook_are_asked_for_again(says: Lists, autojump_clock: MockClock) -> None:
+    """The change may be the last for a long time, so nothing else would mend it."""
+    made = says.snapshot
+    policy: list[ActorRef[Any]] = []
+
+    def overtaken(_: object = None) -> ListsSnapshot:
+        snapshot = made()
+        if says.sequence == 0:
+            says.put("deny", ListKind.DENY, "a.example")
+            assert policy[0].tell_nowait(says.change("deny", "a.example")) is Delivery.DELIVERED
+        return snapshot
+
+    says.snapshot = overtaken  # type: ignore[method-assign]
+    async with running(says, with_lists=False) as rig:
+        policy.append(rig.policy)
+        await rig.system.supervisor("").start_child(rig.lists.spec("lists"))
+        content = await rig.keeper.next()
+        assert isinstance(content, ZoneContent)
+        assert records_of(content.records) == {"a.example.": "NODATA"}
+        assert len(rig.lists.messages) == 2
 
 
 async def test_a_restarted_evaluator_says_the_same(says: Lists, autojump_clock: MockClock) -> None:
