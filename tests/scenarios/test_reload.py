@@ -1,11 +1,13 @@
 """A new configuration while the process runs: what changed takes effect, what is wrong changes nothing."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from tapir.app.config import load
 from tapir.model.messages.policy import Explain
 from tapir.model.messages.zone import GetSecondaries
 from tapir.model.names import parse_name
@@ -187,6 +189,19 @@ async def test_what_takes_a_restart_stays_over_several_reloads(four: Any, autoju
         await life.until(100)
         assert (await life.zone()).zone == "dnstapir."
     assert len(four.secondary.seen) == 1
+
+
+async def test_who_may_ask_after_a_reload_may_ask_after_a_crash(four: Any, autojump_clock: MockClock) -> None:
+    async with four.run() as life:
+        before = load(four.config_dir, four.state_dir)
+        four.top["dnsengine"] = {"active": True, "addresses": ["127.0.0.1:5359"], "allow-transfer": ["192.0.2.0/24"]}
+        assert await life.reload() == ()
+        reloaded = life.secondary.configured
+        assert reloaded.allow == (ip_network("192.0.2.0/24"),)
+        # The secondary stands where the server would, so the next incarnation is made here.
+        (*_, server) = life.tree.specify(before).children[0].children
+        assert server.name == "server"
+        assert server.factory()._settings == reloaded
 
 
 async def test_reloaded_outputs_outlive_crashes(pop: Any, trouble: Any, autojump_clock: MockClock) -> None:

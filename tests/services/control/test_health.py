@@ -92,13 +92,14 @@ class World(Actor[Any]):
     """The zone keeper, the server and the list keeper in one; mute until it is told what to say."""
 
     zone: ZoneStatus = attrs.evolve(ZONE, serial=None)
+    sources: SourcesStatus = SOURCES
 
     async def receive(self, ctx: Context[Any], message: Any) -> None:
         match message:
             case GetZone():
                 ctx.reply(self.zone)
             case GetSources():
-                ctx.reply(SOURCES)
+                ctx.reply(self.sources)
             case GetServer():
                 ctx.reply(ServerStatus(listening=("127.0.0.1:53",), counters=(), refusals=(), connections=0))
 
@@ -138,18 +139,25 @@ async def test_it_says_once_that_the_service_is_ready(autojump_clock: Any, caplo
         assert [status.ready for status in reports] == [False]
         await trio.sleep(60)
         assert len(reports) == 1
-        world.zone = ZONE
+        # By now it is wrong not to be ready, whatever the reason becomes.
+        world.sources = attrs.evolve(SOURCES, publishing=False, waiting_for=("allow",))
+        await trio.sleep(6)
+        (loud,) = [record for record in caplog.records if "these deliver: allow" in record.getMessage()]
+        assert loud.levelno == logging.WARNING
+        world.zone, world.sources = ZONE, SOURCES
         for serial in (7, 8):
             await health.tell(VersionPublished(zone="dnstapir.", serial=serial, records=2))
             await trio.testing.wait_all_tasks_blocked()
         assert (await health.ask(GetHealth())).ready
-        assert [status.ready for status in reports] == [False, True]
+        assert [status.ready for status in reports] == [False, False, True]
         # A crash of the health actor is no news of the service: the line is not said again.
         faults.append(OSError("the service manager is gone"))
         world.zone = attrs.evolve(ZONE, state="held")
         await trio.sleep(30)
         assert system.statistics().find("health").restarts == 1
         assert (await health.ask(GetHealth())).warnings
+        await health.tell(VersionPublished(zone="dnstapir.", serial=9, records=2))
+        await trio.testing.wait_all_tasks_blocked()
         system.request_stop()
     records = [record for record in caplog.records if record.name == "actors.health"]
     lines = [record.getMessage() for record in records]
@@ -158,6 +166,6 @@ async def test_it_says_once_that_the_service_is_ready(autojump_clock: Any, caplo
     ]
     assert lines[0].startswith("not ready: the zone dnstapir. has no first version yet")
     assert lines[1].startswith("still not ready: the zone dnstapir. has no first version yet")
-    assert len(lines) == 3
+    assert len(lines) == 4
     # A start that takes its time is no reason to wake anybody; one that does not end is.
-    assert [record.levelname for record in records] == ["INFO", "WARNING", "INFO"]
+    assert [record.levelname for record in records] == ["INFO", "WARNING", "WARNING", "INFO"]

@@ -26,6 +26,7 @@ from actors.testing import Probe, run_system
 from tapir.model.actions import ListKind
 from tapir.model.messages.lists import RefreshSource, SourceFailed, SourceLoaded, SourceUnchanged
 from tapir.model.names import format_name, parse_name
+from tapir.services.sources.content import read_list
 from tapir.services.sources.file import FileSource, FileSourceSettings
 from tapir.services.sources.worker import FileWorker, Worker
 
@@ -306,6 +307,47 @@ async def test_a_file_system_that_hangs_is_reported_and_waited_for(path: Path, a
         assert worker.calls == 1, "never a second call behind one that hangs"
         worker.answers.set()
         assert names_of(await rig.lists.next()) == ["a.example."]
+
+
+async def test_a_reading_that_gets_no_further_is_reported_and_a_slow_one_is_not(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    class Crawling:
+        async def run(self, fn: Callable[..., T], *args: Any) -> T:
+            if fn is not read_list:
+                return fn(*args)
+            for _ in range(3):
+                await trio.sleep(20)
+                args[2].octets += 1
+            return await trio.sleep_forever()
+
+    write(path, "a.example")
+    async with running(path, worker=Crawling(), patience=30) as rig:
+        failed = await rig.lists.next(600)
+        assert failed.reason == f"{path}: the file system does not answer"
+        assert trio.current_time() == pytest.approx(90, abs=1)
+
+
+async def test_what_is_no_list_is_read_once(path: Path, autojump_clock: MockClock) -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.reads = 0
+
+        async def run(self, fn: Callable[..., T], *args: Any) -> T:
+            self.reads += fn is read_list
+            return fn(*args)
+
+    write(path, "<html>", "<body>", "502 Bad Gateway", "</html>")
+    worker = Counting()
+    async with running(path, worker=worker) as rig:
+        assert isinstance(await rig.lists.next(), SourceFailed)
+        await trio.sleep(100)
+        assert worker.reads == 1
+        replace(path, "a.example")
+        loaded = await rig.lists.next()
+        while isinstance(loaded, SourceFailed):
+            loaded = await rig.lists.next()
+        assert (names_of(loaded), worker.reads) == (["a.example."], 2)
 
 
 async def test_a_file_system_that_hangs_does_not_hold_up_the_stop(path: Path, autojump_clock: MockClock) -> None:
