@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Actor, AskError, Context, Delivery, MailboxSpec, Overflow, Request
+from actors.mailbox import Envelope, Mailbox
 from actors.testing import Probe, run_actor
 
 
@@ -236,3 +237,15 @@ async def test_a_told_message_to_nobody_is_a_dead_letter(autojump_clock: MockClo
             ("no/body", "no such actor", "Note")
         ] * 2
         assert running.system.statistics().dead_letters == 2
+
+
+def test_ticks_take_no_room_and_give_none_back() -> None:
+    mailbox = Mailbox(MailboxSpec(1, Overflow.REJECT), lambda *_: None)
+    timer: Any = object()
+    for _ in range(3):
+        mailbox.put_tick(Envelope("tick", timer=timer))
+    assert mailbox.put_nowait(Envelope("a")) is Delivery.DELIVERED
+    while mailbox.take() is not None:
+        pass
+    assert mailbox.put_nowait(Envelope("b")) is Delivery.DELIVERED
+    assert mailbox.put_nowait(Envelope("c")) is Delivery.REJECTED

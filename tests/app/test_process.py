@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
@@ -27,6 +28,9 @@ policy:
     denytapir: { tags: [], action: drop }
 """
 
+LIMIT: Final = 180
+"""seconds; only a failure takes them"""
+
 Record = dict[str, str]
 
 
@@ -39,18 +43,34 @@ class Daemon:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         self._log: IO[str] = self.process.stderr
+        # Reading the log waits for the process, and this ends the process: a hang fails the test.
+        self._limit = threading.Timer(LIMIT, self.process.kill)
+        self._limit.daemon = True
+        self._limit.start()
 
     def signal(self, signum: signal.Signals) -> None:
         self.process.send_signal(signum)
 
-    def until(self, text: str) -> list[Record]:
-        """The records up to the first that begins with `text`."""
+    def until(self, text: str | tuple[str, ...]) -> list[Record]:
+        """The records up to the first that begins with `text`, or with one of them."""
         records: list[Record] = []
         for line in self._log:
             records.append(json.loads(line))
             if records[-1]["text"].startswith(text):
                 return records
         raise AssertionError(f"ended without {text!r}: {records}")
+
+    def until_all(self, *texts: str) -> None:
+        """Read until each of `texts` has begun a record, in whatever order."""
+        missing = list(texts)
+        while missing:
+            (*_, record) = self.until(tuple(missing))
+            missing = [text for text in missing if not record["text"].startswith(text)]
+
+    def end(self) -> None:
+        self._limit.cancel()
+        self.process.kill()
+        self.process.wait(60)
 
     def stop(self) -> int:
         self.signal(signal.SIGTERM)
@@ -73,9 +93,8 @@ def run(folder: Path) -> Iterator[Callable[[], Daemon]]:
 
         def start() -> Daemon:
             daemon = Daemon(folder)
-            stack.callback(daemon.process.wait, 60)
-            stack.callback(daemon.process.kill)
             stack.enter_context(daemon._log)
+            stack.callback(daemon.end)
             return daemon
 
         yield start
@@ -125,6 +144,24 @@ def test_a_reload_says_only_what_is_new(run: Callable[[], Daemon], folder: Path)
     (folder / "pop-policy.yaml").write_text("policy: [")
     daemon.signal(signal.SIGHUP)
     assert daemon.until("reload:")[-1]["text"].endswith("cannot be used; the one in effect stays")
+    assert daemon.stop() == 0
+
+
+def test_each_reload_starts_from_the_one_before(run: Callable[[], Daemon], folder: Path) -> None:
+    (folder / "one.txt").write_text("a.example\n")
+    (folder / "two.txt").write_text("a.example\nb.example\n")
+
+    def configure(name: str) -> None:
+        keys = f"active: true, type: denylist, source: file, format: domains, filename: {folder / name}"
+        (folder / "pop-sources.yaml").write_text(f"sources: {{ deny: {{ name: deny, {keys} }} }}\n")
+
+    configure("one.txt")
+    daemon = run()
+    daemon.until("ready zone=")
+    for name, said in (("two.txt", "source deny: 2 names"), ("one.txt", "source deny: 1 names")):
+        configure(name)
+        daemon.signal(signal.SIGHUP)
+        daemon.until_all("reload: the new configuration is in effect", said)
     assert daemon.stop() == 0
 
 

@@ -1,5 +1,6 @@
 """What was committed is what is loaded, whatever came in between."""
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -266,3 +267,29 @@ def test_what_sqlite_finds_sound_and_is_not_is_corrupt(path: Path, oracle, state
 
     with pytest.raises(StoreCorrupt, match=reason):
         use()
+
+
+def test_a_journal_that_was_given_up_does_not_come_back(path: Path, oracle) -> None:
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0)
+    for serial in range(1, 10):
+        store.commit(oracle.delta(serial))
+    assert store.prune(8) == 7
+    assert store.prune(3) == 0, "its delta is there for the base's sake only"
+    assert [delta.from_serial for delta in load(store).deltas] == [8, 9]
+    store.close()
+
+
+def test_a_base_of_another_time_is_corrupt(path: Path, oracle) -> None:
+    store = ZoneStore.open(path)
+    bases = []
+    for serial in (3, 9):
+        records = RecordBlock.of(oracle.records(serial).items())
+        store.reset(9, records, 0)
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            bases += other.execute("SELECT sealed FROM item WHERE key = 'base'").fetchone()
+    with contextlib.closing(sqlite3.connect(path)) as other, other:
+        assert other.execute("UPDATE item SET sealed = ? WHERE key = 'base'", (bases[0],)).rowcount == 1
+    with pytest.raises(StoreCorrupt, match="records where"):
+        store.load()
+    store.close()
