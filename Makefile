@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+KERNELS := $(wildcard tapir/kernels/*.py)
+BUILT := $(VENV)/.built
 
 EXAMPLE := deploy/examples/standalone
 STATE := run/state
@@ -35,7 +37,12 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-run: $(INSTALLED)
+# The compiled form of a kernel wins over its text: after an edit it must be made again.
+$(BUILT): $(INSTALLED) $(KERNELS)
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+run: $(BUILT)
 	@mkdir -p $(STATE)
 	@echo 'While this runs, try in another shell:'
 	@echo
@@ -50,7 +57,7 @@ run: $(INSTALLED)
 	@echo
 	@$(BIN)/tapir run --config-dir $(EXAMPLE) --state-dir $(STATE)
 
-test: $(INSTALLED)
+test: $(BUILT)
 	$(BIN)/pytest --cov --cov-report= $(PYTEST_ARGS)
 	@for room in $(PURE); do \
 		printf 'branch coverage of %s: ' $$room; \
@@ -60,7 +67,7 @@ test: $(INSTALLED)
 
 # Fastest first: what is wrong is said soon. Only a file that speaks of Trio or of async can lose a cancellation, and
 # flake8-async takes its time over each.
-check: $(INSTALLED)
+check: $(BUILT)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/towncrier build --draft --version 0.0.0 >/dev/null 2>&1 || $(BIN)/towncrier build --draft --version 0.0.0
@@ -69,13 +76,14 @@ check: $(INSTALLED)
 	grep -rlE --include='*.py' '\b(async|await|trio)\b' actors tapir tests | xargs -n 16 -P 2 \
 		$(BIN)/flake8-async --enable ASYNC1,ASYNC2 --disable ASYNC114,ASYNC124,ASYNC9
 
-bench: $(INSTALLED)
+bench: $(BUILT)
 	$(BIN)/pytest tests/bench -o python_files='bench_*.py' -s $(PYTEST_ARGS)
 
-campaign: $(INSTALLED)
+campaign: $(BUILT)
 	TAPIR_CAMPAIGN=full $(BIN)/pytest -m 'campaign or hypothesis' $(PYTEST_ARGS)
 
 clean:
+	rm -f tapir/kernels/*.so $(BUILT)
 	rm -rf build dist out run *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 	find actors tapir tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,13 +1,17 @@
-"""Stamps version and commit into what is built: files VERSION and COMMIT, in the sdist's root, in the wheel's package.
+"""Compiles the kernels, and stamps version and commit into what is built.
+
+The stamp is two files, VERSION and COMMIT, in the sdist's root and in the wheel's package. The kernels are optional:
+without Cython or a C compiler tapir installs all the same, runs their Python text, and is slower.
 
 Everything else about the build is in pyproject.toml. What the two files say comes from `tapir/version.py`, loaded by
 its path: at build time nothing that tapir depends on needs to be installed.
 """
 
 import runpy
+import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
@@ -22,6 +26,26 @@ def write_stamp(folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).unlink(missing_ok=True)  # sdist may have hard-linked it to the tree's own file
             (folder / name).write_text(value + "\n", encoding="ascii")
+
+
+def kernels() -> list[Extension]:
+    """An extension for each kernel, none where there is no Cython; those that do not compile are left out."""
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        print("tapir: no Cython, so the kernels stay Python: everything works, large lists are slow", file=sys.stderr)
+        return []
+    sources = sorted(path.relative_to(ROOT) for path in (ROOT / "tapir" / "kernels").glob("*.py"))
+    return cythonize(
+        [
+            Extension(f"tapir.kernels.{source.stem}", [str(source)], optional=True, extra_compile_args=["-O3"])
+            for source in sources
+            if source.stem not in {"__init__", "shim"}
+        ],
+        build_dir="build/kernels",
+        compiler_directives={"language_level": 3, "boundscheck": True, "wraparound": False, "cdivision": True},
+        quiet=True,
+    )
 
 
 class StampedBuild(build_py):
@@ -44,5 +68,6 @@ class StampedSdist(sdist):
 setup(
     # Python's own metadata needs a version by PEP 440, even where there is none to tell.
     version=VERSION or "0.0.0+unknown",
+    ext_modules=kernels(),
     cmdclass={"build_py": StampedBuild, "sdist": StampedSdist},
 )

@@ -1,0 +1,33 @@
+"""Kernels load in both forms, and say in which."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROBE = """
+import importlib, pkgutil, tapir.kernels as kernels
+names = [module.name for module in pkgutil.iter_modules(kernels.__path__) if module.name != "shim"]
+forms = {kernels.compiled(importlib.import_module(f"tapir.kernels.{name}")) for name in names}
+print(forms or {None})
+"""
+
+
+def probe(code: str, **environment: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True).stdout
+
+
+def test_switch_loads_the_text_of_every_kernel() -> None:
+    assert probe(PROBE, TAPIR_KERNELS="uncompiled").strip() in {"{False}", "{None}"}
+
+
+def test_kernels_load_without_cython() -> None:
+    hide = "import importlib.util as u\nfind = u.find_spec\nu.find_spec = lambda n, *a: None if n == 'cython' else find(n, *a)"
+    assert probe(f"{hide}\n{PROBE}", TAPIR_KERNELS="uncompiled").strip() in {"{False}", "{None}"}
+
+
+@pytest.mark.skipif(os.environ.get("TAPIR_KERNELS") == "uncompiled", reason="this run is of the Python text")
+def test_every_kernel_here_is_compiled() -> None:
+    assert probe(PROBE).strip() in {"{True}", "{None}"}
