@@ -33,7 +33,7 @@ def kernels() -> list[Extension]:
     try:
         from Cython.Build import cythonize
     except ImportError:
-        print("tapir: no Cython, so the kernels stay Python: everything works, large lists are slow", file=sys.stderr)
+        sys.stderr.write("tapir: no Cython, so the kernels stay Python: everything works, large lists are slow\n")
         return []
     sources = sorted(path.relative_to(ROOT) for path in (ROOT / "tapir" / "kernels").glob("*.py"))
     return cythonize(

@@ -1,9 +1,9 @@
 """Hot loops: annotated Python that Cython compiles, and that runs, slower, where it could not.
 
 Every module here is ordinary Python in Cython's pure-Python mode: what is compiled and what is interpreted is one
-text. Kernels take and give `bytes`, buffers and integers, know nothing of the rooms above, and are bounds-checked: their
-input is hostile. `TAPIR_KERNELS=uncompiled` in the environment loads the Python text although a compiled module is
-there; the tests run both ways.
+text. Kernels take and give `bytes`, buffers and integers, know nothing of the rooms above, and are bounds-checked:
+their input is hostile. `TAPIR_KERNELS=uncompiled` in the environment loads the Python text although a compiled module
+is there; the tests run both ways.
 """
 
 import importlib.util

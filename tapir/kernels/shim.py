@@ -28,10 +28,10 @@ class _Type:
 
 
 cclass = cfunc = ccall = inline = final = _same
-locals = returns = exceptval = boundscheck = wraparound = cdivision = nogil_function = _decorate
+locals = returns = exceptval = boundscheck = wraparound = cdivision = nogil_function = _decorate  # noqa: A001
 nogil: Final = nullcontext()
 gil: Final = nullcontext()
-char = schar = uchar = short = ushort = int = uint = long = ulong = longlong = ulonglong = _Type()  # noqa: A001
+char = schar = uchar = short = ushort = int = uint = long = ulong = longlong = ulonglong = _Type()
 bint = Py_ssize_t = size_t = double = p_uchar = _Type()
 
 
