@@ -31,7 +31,7 @@ cclass = cfunc = ccall = inline = final = _same
 locals = returns = exceptval = boundscheck = wraparound = cdivision = nogil_function = _decorate  # noqa: A001
 nogil: Final = nullcontext()
 gil: Final = nullcontext()
-char = schar = uchar = short = ushort = int = uint = long = ulong = longlong = ulonglong = _Type()
+char = schar = uchar = short = ushort = int = uint = long = ulong = longlong = ulonglong = _Type()  # noqa: A001
 bint = Py_ssize_t = size_t = double = p_uchar = _Type()
 
 
