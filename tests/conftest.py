@@ -26,6 +26,8 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["peers"]
+
 TESTS = Path(__file__).resolve().parent
 FULL = os.environ.get("TAPIR_CAMPAIGN") == "full"
 CI = bool(os.environ.get("CI"))
