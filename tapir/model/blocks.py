@@ -80,6 +80,23 @@ class ListBlock:
         return f"<ListBlock of {len(self)} names>"
 
 
+@attrs.frozen(kw_only=True)
+class LookupList:
+    """A list that is never held in memory: the DAWG of `size` octets in the file `path`, which is looked up instead.
+
+    The file was checked, is the process's own, and holds `words` entries; `digest` is the SHA-256 of its octets, so
+    another content has another path. Whoever looks maps the file, and may find it gone: then a newer one is in effect.
+    """
+
+    path: str
+    digest: str
+    words: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.words
+
+
 @attrs.frozen(eq=False, repr=False)
 class RecordBlock:
     """RPZ rules without their zone: names, and one octet of `Action` each (never `Action.NONE`)."""
