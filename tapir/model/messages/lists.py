@@ -3,8 +3,8 @@
 import attrs
 
 from actors import Request
-from tapir.model.actions import ListKind
-from tapir.model.blocks import ListBlock, NameBlock
+from tapir.model.actions import Action, ListKind
+from tapir.model.blocks import ListBlock, LookupList, NameBlock
 
 
 @attrs.frozen(kw_only=True)
@@ -21,7 +21,7 @@ class SourceLoaded:
     """`source` now says exactly this; it replaces all that it said before."""
 
     source: str
-    content: ListBlock
+    content: ListBlock | LookupList
     digest: str
     refusals: tuple[Refusal, ...]
     loaded_at: int
@@ -111,23 +111,31 @@ class ListDescription:
     source: str
     name: str
     kind: ListKind
+    action: Action | None = None
+    """what becomes of its names instead of what the policy says; None: what the policy says, and on an allowlist"""
+    weight: int = 1
+    """how many doubtlists it counts as in `numsources`, 0 or more"""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class ListContent:
-    """All that one list holds."""
+    """All that one list holds, or where it is looked up."""
 
     description: ListDescription
-    content: ListBlock
+    content: ListBlock | LookupList
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class ListChange:
-    """One list lost `removed` and gained, or changed the tags of, `upserted`."""
+    """One list lost `removed` and gained, or changed the tags of, `upserted`.
+
+    From now on it is looked up in `lookup`, if that is not None; so a list that is looked up always has it here.
+    """
 
     source: str
     removed: NameBlock
     upserted: ListBlock
+    lookup: LookupList | None = None
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import attrs
 
 from tapir.model.actions import ListKind
-from tapir.model.blocks import ListBlock
+from tapir.model.blocks import ListBlock, LookupList
 from tapir.model.messages.lists import ListDescription, Refusal, SourceStatus
 from tapir.services.evaluator.brake import BrakeSettings, judge_size
 
@@ -44,7 +44,7 @@ class SourceSettings:
 class SourceContent:
     """What a source said at one time, all of it."""
 
-    block: ListBlock
+    block: ListBlock | LookupList
     digest: str
     refusals: tuple[Refusal, ...]
     loaded_at: int
