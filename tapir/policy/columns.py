@@ -4,7 +4,8 @@ Bits make the common questions one operation a slot: is it on any allowlist, on 
 all wildcards above it add.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 import attrs
@@ -22,6 +23,12 @@ TAPIR_LIST: Final = "dns-tapir"
 
 Words = npt.NDArray[np.uint64]
 Tags = npt.NDArray[np.uint32]
+Ranks = npt.NDArray[np.uint8]
+"""`Action.rank` a row."""
+Masks = tuple[tuple[int, np.uint64], ...]
+"""Some lists: the words that have their bits, and which bits."""
+Groups = tuple[tuple[int, Masks], ...]
+"""Some lists by a number that they have, the least first."""
 
 T = TypeVar("T", bound=np.generic)
 
@@ -44,8 +51,17 @@ class Evidence:
 
     allowed: Flags
     denied: Flags
-    doubts: npt.NDArray[np.int32]
-    """how many doubtlists hold it"""
+    """whether a denylist holds it"""
+    denied_by_default: Flags
+    """whether one without an action of its own does"""
+    denied_rank: Ranks
+    """the rank of the most restrictive action that a denylist holding it has of its own; 0 where none has one"""
+    doubted: Flags
+    """whether a doubtlist holds it"""
+    doubts: npt.NDArray[np.int64]
+    """the weights of the doubtlists that hold it, summed"""
+    doubted_rank: Ranks
+    """as `denied_rank`, of doubtlists"""
     tags: Tags
     """what the doubtlist `dns-tapir` says of it"""
 
@@ -75,21 +91,42 @@ class Columns:
         }
         self._words: list[Words] = [np.zeros(0, np.uint64) for _ in range(-(-len(lists) // _WIDTH) or 1)]
         self._tags: dict[str, Tags] = {}
-        self._allow = self._masks(ListKind.ALLOW)
-        self._deny = self._masks(ListKind.DENY)
+        self._allow = self._masks(each for each in lists if each.kind is ListKind.ALLOW)
+        denying = [each for each in lists if each.kind is ListKind.DENY]
+        self._deny_by_default = self._masks(each for each in denying if each.action is None)
+        self._deny_ranks = self._by_rank(denying)
+        doubting = [each for each in lists if each.kind is ListKind.DOUBT]
+        self._doubt = self._masks(doubting)
+        self._doubt_ranks = self._by_rank(doubting)
         # Two sources may feed one list, which then counts once.
-        names = sorted({each.name for each in lists if each.kind is ListKind.DOUBT})
-        self._doubts = [self._masks(ListKind.DOUBT, name) for name in names]
+        feeds = Counter(each.name for each in doubting)
+        self._weights = self._grouped((each for each in doubting if feeds[each.name] == 1), lambda each: each.weight)
+        self._shared_weights = tuple(
+            self._grouped((each for each in doubting if each.name == name), lambda each: each.weight)
+            for name, count in feeds.items()
+            if count > 1
+        )
         self.stars = 0
         """how many wildcards are on some list"""
 
-    def _masks(self, kind: ListKind, name: str | None = None) -> tuple[np.uint64, ...]:
-        masks = [_NOTHING] * len(self._words)
-        for description in self.lists:
-            if description.kind is kind and name in (None, description.name):
-                place = self._places[description.source]
-                masks[place.word] |= place.mask
-        return tuple(masks)
+    def _masks(self, lists: Iterable[ListDescription]) -> Masks:
+        masks: dict[int, np.uint64] = {}
+        for description in lists:
+            place = self._places[description.source]
+            masks[place.word] = masks.get(place.word, _NOTHING) | place.mask
+        return tuple(masks.items())
+
+    def _grouped(self, lists: Iterable[ListDescription], key: Callable[[ListDescription], int]) -> Groups:
+        groups: dict[int, list[ListDescription]] = {}
+        for each in lists:
+            groups.setdefault(key(each), []).append(each)
+        return tuple((value, self._masks(groups[value])) for value in sorted(groups))
+
+    def _by_rank(self, lists: Iterable[ListDescription]) -> Groups:
+        """Those of `lists` that have an action of their own, by its rank."""
+        return self._grouped(
+            (each for each in lists if each.action), lambda each: each.action.rank if each.action else 0
+        )
 
     def place_of(self, source: str) -> Place:
         """Where the bit of the list that `source` feeds is. Raises UnknownListError."""
@@ -147,6 +184,11 @@ class Columns:
             held |= words[:extent] != 0
         return held
 
+    def holds(self, source: str, slot: int) -> bool:
+        """Whether the list of `source` has `slot` as an entry."""
+        place = self._places[source]
+        return bool(self._words[place.word][slot] & place.mask)
+
     def gather(self, slots: Slots) -> Evidence:
         """What the lists say of `slots`: by their own entry, and by every wildcard above them."""
         words = [column[slots] for column in self._words]
@@ -169,10 +211,28 @@ class Columns:
         tags = np.zeros(len(slots), np.uint32)
         for each in told:
             tags |= each.answer
-        doubts = np.zeros(len(slots), np.int32)
-        for masks in self._doubts:
-            doubts += _any(words, masks)
-        return Evidence(allowed=_any(words, self._allow), denied=_any(words, self._deny), doubts=doubts, tags=tags)
+        denied_by_default = _any(words, self._deny_by_default)
+        denied_rank = _greatest(words, self._deny_ranks, np.uint8)
+        return Evidence(
+            allowed=_any(words, self._allow),
+            denied=denied_by_default | (denied_rank != 0),
+            denied_by_default=denied_by_default,
+            denied_rank=denied_rank,
+            doubted=_any(words, self._doubt),
+            doubts=self._weigh(words),
+            doubted_rank=_greatest(words, self._doubt_ranks, np.uint8),
+            tags=tags,
+        )
+
+    def _weigh(self, words: list[Words]) -> npt.NDArray[np.int64]:
+        """The weights of the doubtlists that hold it, summed; of a list's sources that hold it the greatest."""
+        total = np.zeros(len(words[0]), np.int64)
+        for weight, masks in self._weights:
+            for word, mask in masks:
+                total += np.multiply(np.bitwise_count(words[word] & mask), weight, dtype=np.int64)
+        for groups in self._shared_weights:
+            total += _greatest(words, groups, np.int64)
+        return total
 
     def entries(self, slot: int) -> Iterable[tuple[ListDescription, int, int]]:
         """Each list that holds `slot`, by which slot (its own, else the nearest star above), and with which tags."""
@@ -204,11 +264,19 @@ class _Told:
         self._open &= ~found
 
 
-def _any(words: list[Words], masks: tuple[np.uint64, ...]) -> Flags:
-    hit: Flags = (words[0] & masks[0]) != 0
-    for column, mask in zip(words[1:], masks[1:], strict=True):
-        hit |= (column & mask) != 0
+def _any(words: list[Words], masks: Masks) -> Flags:
+    hit: Flags = np.zeros(len(words[0]), np.bool_)
+    for word, mask in masks:
+        hit |= (words[word] & mask) != 0
     return hit
+
+
+def _greatest(words: list[Words], groups: Groups, dtype: type[T]) -> npt.NDArray[T]:
+    """The greatest of the groups' values whose lists hold it, a row each; 0 where none does."""
+    values = np.zeros(len(words[0]), dtype)
+    for value, masks in groups:
+        values[_any(words, masks)] = value
+    return values
 
 
 def grown(column: npt.NDArray[T], want: int) -> npt.NDArray[T]:

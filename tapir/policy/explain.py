@@ -6,15 +6,17 @@ import numpy as np
 
 from tapir.codec.rpz import target_of
 from tapir.model.actions import Action, ListKind
+from tapir.model.messages.lists import ListDescription
 from tapir.model.messages.policy import Explanation, ListHit, RuleOutcome
 from tapir.model.names import Name, format_name
-from tapir.model.tags import tag_names
-from tapir.policy.columns import Columns, Evidence
-from tapir.policy.rules import Actions, decide_rows, doubtlist_rules
+from tapir.model.tags import format_tags, tag_names
+from tapir.policy.columns import TAPIR_LIST, Columns, Evidence
+from tapir.policy.rules import Actions, Rule, decide_rows, doubtlist_rules
 from tapir.policy.settings import PolicySettings
 from tapir.policy.table import NameTable
 
 _ORDER: Final = (ListKind.ALLOW, ListKind.DENY, ListKind.DOUBT)
+_NO_STAGE: Final = "none"
 
 
 def explain(
@@ -32,32 +34,49 @@ def explain(
     Doubtlist rules have an outcome only where they are asked: when no allow- or denylist holds the name.
     """
     slot = table.governing_slot(name)
-    slots = np.array([slot], np.int32)
-    seen = columns.gather(slots)
-    hits = tuple(
-        sorted(
-            (
-                ListHit(
-                    list_name=description.name,
-                    kind=description.kind.value,
-                    entry=format_name(table.name_of(at)),
-                    tags=tag_names(tags),
-                )
-                for description, at, tags in columns.entries(slot)
-            ),
-            key=lambda hit: (_ORDER.index(ListKind(hit.kind)), hit.list_name, hit.entry),
-        )
-    )
+    seen = columns.gather(np.array([slot], np.int32))
+    action = Action(int(decide_rows(settings, seen)[0]))
+    held = sorted(columns.entries(slot), key=lambda each: (_ORDER.index(each[0].kind), each[0].name, each[0].source))
+    hits = tuple(_hit(name, list_, at, tags, table=table, columns=columns) for list_, at, tags in held)
     stage = _stage(seen)
-    rules = _outcomes(settings, seen) if stage == ListKind.DOUBT.value else ()
+    rules: tuple[Rule, ...] = ()
+    winner = ""
+    if stage == ListKind.DOUBT.value:
+        rules = doubtlist_rules(settings)
+        fired = [rule for rule in rules if rule.fires(seen)[0]]
+        # The most restrictive, the earlier one of equals.
+        winner = max(fired, key=lambda rule: rule.action.rank).name if fired else ""
+    elif stage != _NO_STAGE:
+        winner = stage
+    lists = tuple(list_ for list_, _, _ in held if list_.kind.value == stage)
+    own = _own_action(settings, lists) if winner else None
     return Explanation(
         name=format_name(name),
-        action=Action(int(decide_rows(settings, seen)[0])),
+        action=action,
         stage=stage,
         hits=hits,
-        rules=tuple(outcome for outcome, _ in rules),
-        winner=_winner(rules) if stage == ListKind.DOUBT.value else "" if stage == "none" else stage,
+        rules=tuple(_outcome(rule, settings, seen, lists) for rule in rules),
+        winner=winner,
         emitted=_record(slot, zone=zone, redirect=redirect, table=table, emitted=emitted),
+        action_source=own.source if own is not None else "",
+        why=_why(settings, stage, winner, own, lists),
+    )
+
+
+def _hit(name: Name, held: ListDescription, at: int, tags: int, *, table: NameTable, columns: Columns) -> ListHit:
+    entry = table.name_of(at)
+    match = "exact"
+    if entry != name:  # by a wildcard above it; one together with the name itself is a subtree
+        match = "subtree" if columns.holds(held.source, at - 1) else "wildcard"
+    return ListHit(
+        list_name=held.name,
+        kind=held.kind.value,
+        entry=format_name(entry),
+        tags=tag_names(tags),
+        source=held.source,
+        match=match,
+        weight=held.weight,
+        action=held.action.label if held.action is not None else "",
     )
 
 
@@ -66,28 +85,63 @@ def _stage(seen: Evidence) -> str:
         return ListKind.ALLOW.value
     if seen.denied[0]:
         return ListKind.DENY.value
-    return ListKind.DOUBT.value if seen.doubts[0] else "none"
+    return ListKind.DOUBT.value if seen.doubted[0] else _NO_STAGE
 
 
-def _outcomes(settings: PolicySettings, seen: Evidence) -> tuple[tuple[RuleOutcome, Action], ...]:
-    return tuple(
-        (
-            RuleOutcome(
-                rule=rule.name,
-                fired=bool(rule.fires(seen)[0]),
-                detail=rule.detail(seen, 0),
-                action=rule.action.label,
-            ),
-            rule.action,
-        )
-        for rule in doubtlist_rules(settings)
+def _outcome(rule: Rule, settings: PolicySettings, seen: Evidence, lists: tuple[ListDescription, ...]) -> RuleOutcome:
+    found = int(rule.figure(seen)[0])
+    return RuleOutcome(
+        rule=rule.name,
+        fired=bool(rule.fires(seen)[0]),
+        detail=_detail(rule, found, settings, int(seen.tags[0]), count=len({each.name for each in lists})),
+        action=rule.action.label,
+        found=found,
+        limit=rule.limit,
     )
 
 
-def _winner(outcomes: tuple[tuple[RuleOutcome, Action], ...]) -> str:
-    """The rule whose action is taken: the most restrictive that fired, the earlier one of equals."""
-    fired = [(outcome, action) for outcome, action in outcomes if outcome.fired]
-    return max(fired, key=lambda each: each[1])[0].rule if fired else ""
+def _detail(rule: Rule, found: int, settings: PolicySettings, tags: int, *, count: int) -> str:
+    match rule.name:
+        case "numsources":
+            weight = "" if found == count else f" of weight {found} together"
+            return f"{count} doubtlists{weight}, limit {rule.limit}"
+        case "numtapirtags":
+            return f"{found} tags from {TAPIR_LIST}, limit {rule.limit}"
+        case _:
+            return f"tags {format_tags(tags)} from {TAPIR_LIST}, denied {format_tags(settings.denytapir_mask)}"
+
+
+def _own_action(settings: PolicySettings, lists: tuple[ListDescription, ...]) -> ListDescription | None:
+    """Of the lists that hold the name the one whose own action is taken, the first of equals; None: the policy's is."""
+    own = [(each.action.rank, each) for each in lists if each.action is not None]
+    if not own:
+        return None
+    rank, taken = max(own, key=lambda pair: pair[0])
+    by_default = any(each.kind is ListKind.DENY and each.action is None for each in lists)
+    return None if by_default and settings.denylist_action.rank >= rank else taken
+
+
+def _why(
+    settings: PolicySettings,
+    stage: str,
+    winner: str,
+    own: ListDescription | None,
+    lists: tuple[ListDescription, ...],
+) -> str:
+    said = f"source {own.source} says {own.action.label}" if own is not None and own.action is not None else ""
+    match stage:
+        case ListKind.ALLOW.value:
+            return "an allowlist holds it, and what is allowed is left alone"
+        case ListKind.DENY.value:
+            among = ", the most restrictive of what its denylists say" if len(lists) > 1 else ""
+            said = said or f"policy.denylist.action is {settings.denylist_action.label}"
+            return f"a denylist holds it, and {said}{among}"
+        case ListKind.DOUBT.value if winner:
+            return f"doubtlists hold it, and {winner} fires{f'; {said} in its place' if said else ''}"
+        case ListKind.DOUBT.value:
+            return "doubtlists hold it, but no rule fires"
+        case _:
+            return "no list holds it"
 
 
 def _record(slot: int, *, zone: Name, redirect: Name | None, table: NameTable, emitted: Actions) -> str:

@@ -7,7 +7,7 @@ import attrs
 from tapir.model.actions import Action
 from tapir.model.tags import MAX_MASK
 
-CONFIGURABLE: Final = frozenset({Action.PASSTHRU, Action.REDIRECT, Action.NODATA, Action.NXDOMAIN, Action.DROP})
+CONFIGURABLE: Final = frozenset(set(Action) - {Action.NONE})
 """What an operator can ask for; `allowlist` in a file is PASSTHRU."""
 
 

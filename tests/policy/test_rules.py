@@ -183,7 +183,14 @@ def test_an_explanation_by_a_wildcard() -> None:
 
 def test_an_explanation_of_an_unknown_name() -> None:
     assert state_of().explain(EVIL) == Explanation(
-        name="evil.example.", action=Action.NONE, stage="none", hits=(), rules=(), winner="", emitted=""
+        name="evil.example.",
+        action=Action.NONE,
+        stage="none",
+        hits=(),
+        rules=(),
+        winner="",
+        emitted="",
+        why="no list holds it",
     )
 
 
@@ -218,7 +225,7 @@ def test_the_defaults_are_those_of_the_enrolment() -> None:
     "wrong",
     [
         {"denylist_action": Action.NONE},
-        {"numsources_action": Action.TCP_ONLY},
+        {"numsources_action": Action.NONE},
         {"numsources_limit": 0},
         {"numtapirtags_limit": -1},
         {"denytapir_mask": -1},

@@ -14,6 +14,14 @@ class ListHit:
     kind: str
     entry: str
     tags: tuple[str, ...]
+    source: str = ""
+    """the id of the source that feeds it"""
+    match: str = ""
+    """`exact`; `wildcard` by what is strictly below a name; `subtree` by an entry for a name and all below it"""
+    weight: int = 1
+    """how many doubtlists it counts as in `numsources`"""
+    action: str = ""
+    """the action that the source has of its own, or empty"""
 
 
 @attrs.frozen(kw_only=True)
@@ -24,6 +32,9 @@ class RuleOutcome:
     fired: bool
     detail: str
     action: str
+    found: int = 0
+    """what it compared with `limit`: a weight, or a number of tags"""
+    limit: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +51,10 @@ class Explanation:
     """the rule or list kind that decided, or empty"""
     emitted: str
     """the record in the zone that gives this answer (`owner CNAME target`), or empty"""
+    action_source: str = ""
+    """the source whose own action is taken, or empty"""
+    why: str = ""
+    """the decision in a sentence"""
 
 
 @attrs.frozen(kw_only=True)
