@@ -3,8 +3,10 @@
 import attrs
 
 from actors import Request
-from tapir.model.blocks import RecordBlock, RecordDelta
+from tapir.model.actions import Action
+from tapir.model.blocks import NameBlock, RecordBlock, RecordDelta
 from tapir.model.messages.lists import StreamPosition
+from tapir.model.names import Name
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -54,10 +56,14 @@ class ZoneStatus:
     journal_deltas: int
     journal_octets: int
     state: str
-    """`empty`, `serving`, `held` (by the operator), `braked` (a change too large), `unsaved` (the store fails)"""
+    """`empty`, `serving`, `paused` or `held` (by the operator), `braked` (a change too large), `unsaved` (the store
+    fails)"""
     held_change: tuple[int, int] | None
     """records that the held change removes and adds"""
     store_error: str
+    reason: str = ""
+    """what the operator asked for and who it was, as `rolled back to 12 by alice`; empty when nothing is in force"""
+    paused_until: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -69,15 +75,21 @@ class GetZone(Request[ZoneStatus]):
 class HoldZone(Request[str]):
     """Publish nothing new until resumed; the reply is a sentence."""
 
+    user: str = ""
+
 
 @attrs.frozen(kw_only=True)
 class ResumeZone(Request[str]):
-    """Publish again, beginning with what was held."""
+    """Publish again, beginning with what was held; ends a pause and what a rollback holds, too."""
+
+    user: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class AcceptZone(Request[str]):
     """The operator accepts the change that the brake holds back."""
+
+    user: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +97,119 @@ class SetSerial(Request[str]):
     """Publish the present content under `serial`, also where RFC 1982 calls that a step back."""
 
     serial: int
+    user: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class RollBackZone(Request[str]):
+    """Publish the content that the zone had at `serial`, under a new serial, and hold it until resumed."""
+
+    serial: int
+    user: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PauseZone(Request[str]):
+    """Publish an empty zone for `seconds`, then what is desired by then."""
+
+    seconds: int
+    user: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ZoneStep:
+    """One committed version: what it changed, and why.
+
+    `kind` is `lists` (what the evaluator desires), `first`, `pause`, `return` (from a pause), `rollback`,
+    `set-serial` or `restate` (the zone's own records changed, or its serial was behind).
+    """
+
+    serial: int
+    from_serial: int | None
+    """the version before; None where no difference leads here"""
+    at: int
+    """microseconds since the epoch"""
+    removed: int
+    added: int
+    kind: str
+    user: str
+    text: str
+    """more about the operator's wish, or empty"""
+
+
+@attrs.frozen(kw_only=True)
+class ZoneHistory:
+    """The committed versions that are remembered, newest first, and how many more there are."""
+
+    zone: str
+    serial: int | None
+    journal_from: int | None
+    steps: tuple[ZoneStep, ...]
+    more: int
+
+
+@attrs.frozen(kw_only=True)
+class GetZoneHistory(Request[ZoneHistory]):
+    """What became of the zone lately? The newest `count` versions."""
+
+    count: int
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ZoneDifference:
+    """The net difference from one version to another: name i had action `before[i]`, and has `after[i]`.
+
+    Names are in canonical order; `Action.NONE` is no record.
+    """
+
+    from_serial: int
+    to_serial: int
+    removed: int
+    added: int
+    names: NameBlock
+    before: bytes
+    after: bytes
+
+
+@attrs.frozen(kw_only=True)
+class GetZoneDifference(Request[ZoneDifference]):
+    """What leads from one version to another, in either direction? Fails where the journal does not reach."""
+
+    from_serial: int
+    to_serial: int
+
+
+@attrs.frozen(kw_only=True)
+class RecordStep:
+    """A version that changed a record: its serial and time (microseconds since the epoch)."""
+
+    serial: int
+    at: int
+    before: Action
+    after: Action
+
+
+@attrs.frozen(kw_only=True)
+class RecordHistory:
+    """What the journal knows of some owners; names are without the zone's.
+
+    `steps` are newest first, at most a few a name; a name without any stands as it does since before
+    `journal_from`, the serial where the journal begins (None: it is empty), committed at `journal_from_at` where that
+    is known. `present` has the names that are in the published zone.
+    """
+
+    serial: int | None
+    journal_from: int | None
+    journal_from_at: int | None
+    steps: tuple[tuple[Name, tuple[RecordStep, ...]], ...]
+    present: tuple[tuple[Name, Action], ...]
+
+
+@attrs.frozen(kw_only=True)
+class GetRecordHistory(Request[RecordHistory]):
+    """By which versions did the records of `names`, at most 64 owners without the zone's name, come and go?"""
+
+    names: tuple[Name, ...]
 
 
 @attrs.frozen(kw_only=True)

@@ -33,6 +33,7 @@ from tapir.model.errors import TapirError
 from tapir.model.messages.lists import AcceptSource
 from tapir.model.messages.policy import Explain
 from tapir.model.messages.zone import AcceptZone, HoldZone, ResumeZone, SetSerial
+from tapir.services.control.peer import peer_uid, user_name
 from tapir.services.control.protocol import (
     MAX_REQUEST,
     PATH,
@@ -113,7 +114,11 @@ class Console(Actor[Any]):
                 connection = await self._handshake(nursery, stream)
                 if connection is not None:
                     client = _Client(
-                        connection=connection, settings=self._settings, system=self._system, refs=self._refs
+                        connection=connection,
+                        uid=peer_uid(stream.socket),
+                        settings=self._settings,
+                        system=self._system,
+                        refs=self._refs,
                     )
                     await client.run(self._facts, ctx)
                 nursery.cancel_scope.cancel()
@@ -145,11 +150,14 @@ class _Client:
         self,
         *,
         connection: WebSocketConnection,
+        uid: int,
         settings: ConsoleSettings,
         system: ActorSystem,
         refs: ControlRefs,
     ) -> None:
         self._connection = connection
+        self._uid = uid
+        self._name = ""
         self._settings = settings
         self._system = system
         self._refs = refs
@@ -159,6 +167,7 @@ class _Client:
     async def run(self, facts: ProcessFacts, ctx: Context[Any]) -> None:
         """Answer requests until the client leaves."""
         self._facts = facts
+        self._ctx = ctx
         async with trio.open_nursery() as streams:
             self._serving = streams.cancel_scope
             while True:
@@ -201,6 +210,13 @@ class _Client:
         except AskError as exc:
             raise ProtocolError(code="unanswered", text=str(exc), request_id=request.id) from exc
 
+    async def user(self) -> str:
+        """The name of the user at the other end, as the kernel knows it; who gave an order is logged and shown."""
+        # Looked up when it is wanted: where names come from a directory server, `status` must not wait for it.
+        if not self._name:
+            self._name = await self._ctx.run_blocking(user_name, self._uid)
+        return self._name
+
     async def hello(self, request: ConsoleRequest) -> object:
         """Who answers here: the process and the protocol's version."""
         return {"protocol": PROTOCOL, "process": self._facts}
@@ -226,21 +242,21 @@ class _Client:
         """The operator accepts what a brake holds: `zone` or the id of a source."""
         what = request.text("what")
         if what == "zone":
-            return await self._ask(request, self._refs.keeper, AcceptZone())
+            return await self._ask(request, self._refs.keeper, AcceptZone(user=await self.user()))
         return await self._ask(request, self._refs.lists, AcceptSource(source=what))
 
     async def hold(self, request: ConsoleRequest) -> object:
         """Publish nothing new."""
-        return await self._ask(request, self._refs.keeper, HoldZone())
+        return await self._ask(request, self._refs.keeper, HoldZone(user=await self.user()))
 
     async def resume(self, request: ConsoleRequest) -> object:
         """Publish again."""
-        return await self._ask(request, self._refs.keeper, ResumeZone())
+        return await self._ask(request, self._refs.keeper, ResumeZone(user=await self.user()))
 
     async def set_serial(self, request: ConsoleRequest) -> object:
         """Publish the present content under a serial of the operator's choice."""
         serial = request.integer("serial", lowest=0, highest=2**32 - 1)
-        return await self._ask(request, self._refs.keeper, SetSerial(serial=serial))
+        return await self._ask(request, self._refs.keeper, SetSerial(serial=serial, user=await self.user()))
 
     async def unsubscribe(self, request: ConsoleRequest) -> object:
         """End one stream of this connection."""

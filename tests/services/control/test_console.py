@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -16,6 +17,7 @@ from tapir.model.errors import TapirError
 from tapir.model.messages.policy import Explain, Explanation
 from tapir.model.messages.zone import AcceptZone, GetZone, HoldZone, SetSerial
 from tapir.services.control.console import MAX_CLIENTS, MAX_STREAMS, Console, ConsoleSettings
+from tapir.services.control.peer import user_name
 from tapir.services.control.status import ControlRefs, ProcessFacts
 
 BOX = MailboxSpec(capacity=8, overflow=Overflow.WAIT)
@@ -40,8 +42,8 @@ class Answerer(Actor[Any]):
                 )
             case AcceptZone():
                 ctx.defer_reply().fail(NothingHeldError("nothing is held back"))
-            case SetSerial(serial=serial):
-                ctx.reply(f"serial {serial}")
+            case SetSerial(serial=serial, user=user):
+                ctx.reply(f"serial {serial} for {user}")
             case HoldZone():
                 return  # no answer at all: the runtime fails the ask
             case GetZone() if self.stuck:
@@ -87,7 +89,7 @@ async def test_it_answers_and_leaves_no_socket_behind(tmp_path: Path):
         async with open_console(tmp_path) as client:
             assert (await client.request("hello"))["protocol"] == 1
             assert (await client.request("explain", name="bad.example"))["action"] == "NXDOMAIN"
-            assert await client.request("zone-set-serial", serial=5) == "serial 5"
+            assert await client.request("zone-set-serial", serial=5) == f"serial 5 for {user_name(os.getuid())}"
             assert (await client.request("tree"))["root"]["children"][0]["name"] == "other"
             assert await client.request("dead-letters") == []
     assert not (tmp_path / "console.sock").exists()
@@ -118,7 +120,7 @@ async def test_what_cannot_be_done_is_said(tmp_path: Path, op: str, arguments: d
     async with console(tmp_path), open_console(tmp_path) as client:
         with pytest.raises(ConsoleRefusedError, match=text):
             await client.request(op, **arguments)
-        assert await client.request("zone-set-serial", serial=1) == "serial 1"
+        assert await client.request("zone-set-serial", serial=1) == f"serial 1 for {user_name(os.getuid())}"
 
 
 async def test_a_stuck_actor_is_shown_and_not_waited_for(tmp_path: Path):
