@@ -119,7 +119,7 @@ class Tree:
             await sources.stop_child(source_id)
         # Asked, not told: a crash at this moment must not lose what the operator reloaded.
         await self._lists.ask(ConfigureLists(settings=self._list_settings(new)), timeout=_PATIENCE)
-        evaluating = EvaluatorSettings(zone=format_name(zone), policy=new.policy)
+        evaluating = EvaluatorSettings(zone=format_name(zone), policy=new.policy, redirect=beginning.zone.redirect)
         await self._policy.ask(ConfigurePolicy(settings=evaluating), timeout=_PATIENCE)
         running = set(sources.children())
         for source_id, settings in after.items():
@@ -207,7 +207,9 @@ class Tree:
 
     def _evaluator(self, config: Config) -> SupervisorSpec:
         lists = self._list_settings(config)
-        evaluating = EvaluatorSettings(zone=format_name(config.zone.name), policy=config.policy)
+        evaluating = EvaluatorSettings(
+            zone=format_name(config.zone.name), policy=config.policy, redirect=config.zone.redirect
+        )
         return SupervisorSpec(
             name="evaluator",
             strategy=Strategy.REST_FOR_ONE,
@@ -260,6 +262,8 @@ class Tree:
                     active=source.active,
                     required=source.required,
                     supported=source.supported,
+                    action=source.action,
+                    weight=source.weight,
                     brake=BrakeSettings(
                         shrink=source.brake.shrink, grow=source.brake.grow, minimum=source.brake.minimum
                     ),

@@ -15,8 +15,10 @@ from rich.live import Live
 
 from tapir.app.cli import render
 from tapir.app.cli.client import ConsoleClient, ConsoleRefusedError, ConsoleUnreachableError, open_console
-from tapir.app.config import DEFAULT_STATE_DIR, Config, ConfigErrors, load, read_state_dir
+from tapir.app.config import DEFAULT_STATE_DIR, Config, ConfigErrors, SourceConfig, load, read_state_dir
+from tapir.model.actions import ListKind
 from tapir.model.names import format_name
+from tapir.policy.settings import PolicySettings
 
 DONE: Final = 0
 NOT_DONE: Final = 1
@@ -73,8 +75,23 @@ def summarise(config: Config) -> list[str]:
     for source in config.sources:
         use = "" if source.active else " (not active)"
         use = use or ("" if source.supported else " (not run by this version)")
-        lines.append(f"source {source.id}: {source.kind.value} {source.name} from {source.path or source.origin}{use}")
+        effect = _effect(source, config.policy) if source.active else ""
+        lines.append(
+            f"source {source.id}: {source.kind.value} {source.name} from {source.path or source.origin}{effect}{use}"
+        )
     return lines
+
+
+def _effect(source: SourceConfig, policy: PolicySettings) -> str:
+    """What comes of being on the list of `source`."""
+    own = source.action
+    match source.kind:
+        case ListKind.ALLOW:
+            return ", left alone"
+        case ListKind.DENY:
+            return f", action {own.label}, its own" if own else f", action {policy.denylist_action.label}"
+        case ListKind.DOUBT:
+            return f", weight {source.weight}" + (f", action {own.label} where a rule fires" if own else "")
 
 
 def status(state_dir: Path, *, as_json: bool) -> int:

@@ -268,17 +268,29 @@ def render_explanation(explanation: Mapping[str, Any]) -> RenderableType:
     if stage != "none":
         rule = "" if winner == stage else f", rule {winner}" if winner else ", and none of its rules fires"
         text.append(f"\ndecided by: {stage}{rule}")
+    if explanation.get("why"):
+        text.append(f"\nwhy: {explanation['why']}")
     if explanation["emitted"]:
         text.append(f"\nrecord: {explanation['emitted']}")
     for hit in explanation["hits"]:
-        tags = f", tags {', '.join(hit['tags'])}" if hit["tags"] else ""
-        text.append(f"\non {hit['kind']} {hit['list_name']}, as {hit['entry']}{tags}")
+        text.append(f"\non {hit['kind']} {hit['list_name']}{_hit_details(hit)}")
     if not explanation["hits"]:
         text.append("\non no list")
     for rule in explanation["rules"]:
         fired = "fires" if rule["fired"] else "does not fire"
         text.append(f"\nrule {rule['rule']} {fired}: {rule['detail']} → {rule['action']}")
     return text
+
+
+def _hit_details(hit: Mapping[str, Any]) -> str:
+    source = f" (source {hit['source']})" if hit.get("source") and hit["source"] != hit["list_name"] else ""
+    entry = f", as {hit['entry']}"
+    if hit.get("match") == "subtree":
+        entry = f", as {hit['entry'].removeprefix('*.')} and all below"
+    tags = f", tags {', '.join(hit['tags'])}" if hit["tags"] else ""
+    weight = f", weight {hit['weight']}" if hit.get("weight", 1) != 1 else ""
+    action = f", action {hit['action']}" if hit.get("action") else ""
+    return f"{source}{entry}{tags}{weight}{action}"
 
 
 def _failure(part: Any) -> str | None:

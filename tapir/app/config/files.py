@@ -262,6 +262,8 @@ class SourceFile:
     upstream: str | None = None
     zone: str | None = None
     # ours
+    action: str | None = None
+    weight: int | None = None
     column: str | None = None
     broad: bool | None = None
     required: bool | None = None

@@ -48,7 +48,7 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
             "serialcache", rpz.serialcache or None, path_in(folder), None
         ),
         server=map_server(report, files.dnsengine, outputs),
-        sources=map_sources(report, files.sources, folder, brake),
+        sources=map_sources(report, files.sources, folder, brake, redirect=zone.redirect),
         outputs=outputs,
         policy=map_policy(report, files.policy, zone.redirect),
         log=map_log(report, files, folder),

@@ -46,6 +46,11 @@ def _limit(section: Section, limit: int | None) -> int:
 
 def _action(section: Section, word: str | None, redirect: Name | None, *, can_fire: bool = True) -> Action:
     action = section.require("action", word, parse_action, wanted=_WANTED_ACTION, fallback=_FALLBACK)
+    return sayable_action(section, action, redirect, can_fire=can_fire)
+
+
+def sayable_action(section: Section, action: Action, redirect: Name | None, *, can_fire: bool = True) -> Action:
+    """`action`; an error in `section` when it is REDIRECT, can ever be taken, and leads nowhere."""
     if action is Action.REDIRECT and redirect is None:
         if section.report.is_broken(("services", "rpz", "redirect")):
             return _FALLBACK

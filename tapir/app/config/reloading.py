@@ -4,8 +4,9 @@ from typing import Final
 
 import attrs
 
-from tapir.app.config.settings import Config
+from tapir.app.config.settings import Config, SourceConfig
 from tapir.model.actions import Action
+from tapir.policy.settings import PolicySettings
 
 _ZONE_FIELDS: Final = (
     ("zonename", "name"),
@@ -36,7 +37,8 @@ def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:
         ("dnsengine.active", old.server.active, new.server.active),
         ("dnsengine.addresses", old.server.addresses, new.server.addresses),
         ("state-dir", old.state_dir, new.state_dir),
-        ("policy", False, _lacks_target(old, new)),
+        ("policy", False, _lacks_target(old, new.policy)),
+        *((f"sources.{source.id}.action", False, True) for source in _waiting_sources(old, new)),
     )
     # NS names that nobody configured follow the zone's name, which is told already.
     own = {"services.rpz.ns"} if old.zone.name != new.zone.name else set()
@@ -46,9 +48,12 @@ def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:
 def after_reload(old: Config, new: Config) -> Config:
     """What is in effect when a process that runs on `old` has taken of `new` what it can.
 
-    The rest stays as in `old`, so that the next reload names it again. A policy that redirects waits for the
-    restart that gives the zone its target: until then no version could hold its records.
+    The rest stays as in `old`, so that the next reload names it again. What redirects waits for the restart that gives
+    the zone its target: until then no version could hold its records. So a policy that does is not taken at all, and
+    a source that does goes on with the action that it had, or as one without.
     """
+    before = {source.id: source.action for source in old.sources}
+    waiting = {source.id for source in _waiting_sources(old, new)}
     return attrs.evolve(
         new,
         zone=old.zone,
@@ -56,12 +61,22 @@ def after_reload(old: Config, new: Config) -> Config:
         serial_cache=old.serial_cache,
         state_dir=old.state_dir,
         server=attrs.evolve(new.server, active=old.server.active, addresses=old.server.addresses),
-        policy=old.policy if _lacks_target(old, new) else new.policy,
+        policy=old.policy if _lacks_target(old, new.policy) else new.policy,
+        sources=tuple(
+            attrs.evolve(source, action=before.get(source.id)) if source.id in waiting else source
+            for source in new.sources
+        ),
     )
 
 
-def _lacks_target(old: Config, new: Config) -> bool:
-    policy = new.policy
+def _waiting_sources(old: Config, new: Config) -> list[SourceConfig]:
+    """The sources that redirect, which the running zone cannot."""
+    if old.zone.redirect is not None:
+        return []
+    return [source for source in new.sources if source.action is Action.REDIRECT]
+
+
+def _lacks_target(old: Config, policy: PolicySettings) -> bool:
     actions = {policy.denylist_action, policy.numsources_action, policy.numtapirtags_action}
     if policy.denytapir_mask:
         actions.add(policy.denytapir_action)

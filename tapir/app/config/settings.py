@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from tapir.app.config.problems import Notice
-from tapir.model.actions import ListKind
+from tapir.model.actions import Action, ListKind
 from tapir.policy.settings import PolicySettings
 from tapir.zone.settings import ZoneSettings
 
@@ -92,6 +92,10 @@ class SourceConfig:
     """of a csv file: the title of the column with the names; None for the second column"""
     poll_interval: int
     brake: SourceBrakeConfig
+    action: Action | None = None
+    """what becomes of its names instead of what the policy says; never on an allowlist"""
+    weight: int = 1
+    """how many doubtlists it counts as in `numsources`"""
 
 
 @attrs.frozen(kw_only=True)

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Final
 
 from tapir.app.config.files import SourceBrakeFile, SourceFile
+from tapir.app.config.policy import sayable_action
 from tapir.app.config.problems import format_key
 from tapir.app.config.report import Invalid, Report, Section
 from tapir.app.config.settings import SourceBrakeConfig, SourceConfig
 from tapir.app.config.strict import shown
-from tapir.app.config.values import between, listed, one_of, parse_share, path_in
-from tapir.model.actions import ListKind
+from tapir.app.config.values import between, listed, one_of, parse_action, parse_share, path_in
+from tapir.model.actions import Action, ListKind
+from tapir.model.names import Name
 
 _WANTED_TYPE: Final = "needed is allowlist, denylist or doubtlist"
 _ORIGINS: Final = ("file", "mqtt", "xfr")
@@ -27,13 +29,18 @@ def map_source_brake(section: Section, brake: SourceBrakeFile, default: SourceBr
 
 
 def map_sources(
-    report: Report, sources: dict[str, SourceFile] | None, folder: Path, brake: SourceBrakeConfig
+    report: Report,
+    sources: dict[str, SourceFile] | None,
+    folder: Path,
+    brake: SourceBrakeConfig,
+    *,
+    redirect: Name | None,
 ) -> tuple[SourceConfig, ...]:
-    """Every entry, active or not; relative file names start at `folder`."""
+    """Every entry, active or not; relative file names start at `folder`, and REDIRECT leads to `redirect`, if any."""
     if sources is None:
         report.missing(("sources",), "needed is one entry for each source, or `sources: {}` for none")
     found = tuple(
-        _map_active(Section(report, ("sources", name)), name, source, folder, brake)
+        _map_active(Section(report, ("sources", name)), name, source, folder, brake, redirect)
         if source.active
         else _map_inactive(Section(report, ("sources", name)), name, source, folder, brake)
         for name, source in (sources or {}).items()
@@ -42,7 +49,9 @@ def map_sources(
     return found
 
 
-def _map_active(section: Section, id_: str, source: SourceFile, folder: Path, brake: SourceBrakeConfig) -> SourceConfig:
+def _map_active(
+    section: Section, id_: str, source: SourceFile, folder: Path, brake: SourceBrakeConfig, redirect: Name | None
+) -> SourceConfig:
     _check_id(section, id_)
     name = section.require("name", source.name, _parse_name, wanted="needed is the list's name", fallback=id_)
     kind = section.require("type", source.type, _parse_kind, wanted=_WANTED_TYPE, fallback=ListKind.DOUBT)
@@ -87,7 +96,31 @@ def _map_active(section: Section, id_: str, source: SourceFile, folder: Path, br
         column=_column_of(section, source.column, form),
         poll_interval=section.parse("poll-interval", source.poll_interval, between(1, unit="seconds"), _POLL),
         brake=map_source_brake(section.at("brake"), source.brake, brake),
+        action=_action_of(section, source.action, kind, redirect),
+        weight=_weight_of(section, source.weight, kind),
     )
+
+
+def _action_of(section: Section, word: str | None, kind: ListKind, redirect: Name | None) -> Action | None:
+    if word is None:
+        return None
+    if kind is ListKind.ALLOW:
+        text = "an allowlist has no action: what is allowed is left alone, and not in the zone; take the key away"
+        section.error("action", text)
+        return None
+    action = section.parse("action", word, parse_action, None)
+    return None if action is None else sayable_action(section, action, redirect)
+
+
+def _weight_of(section: Section, weight: int | None, kind: ListKind) -> int:
+    if weight is not None and kind is not ListKind.DOUBT:
+        section.warn("weight", f"counts for doubtlists only; this is {_ARTICLE[kind]} {kind.value}")
+        return 1
+    return section.parse("weight", weight, between(0, _MAX_WEIGHT), 1)
+
+
+_MAX_WEIGHT: Final = 1_000_000
+_ARTICLE: Final = {ListKind.ALLOW: "an", ListKind.DENY: "a", ListKind.DOUBT: "a"}
 
 
 _POLL: Final = 1

@@ -18,6 +18,7 @@ ACTIONS: Final = {
     "nodata": Action.NODATA,
     "drop": Action.DROP,
     "redirect": Action.REDIRECT,
+    "tcp-only": Action.TCP_ONLY,
     "passthru": Action.PASSTHRU,
     "allowlist": Action.PASSTHRU,
 }

@@ -12,7 +12,7 @@ from tapir.model.errors import TapirError
 from tapir.model.messages.lists import GetLists, ListsChanged, ListsSnapshot, StreamPosition
 from tapir.model.messages.policy import Explain, GetPolicy, PolicyStatus
 from tapir.model.messages.zone import SendContent, SourcesMissing, ZoneChange, ZoneContent
-from tapir.model.names import NameSyntaxError, parse_name
+from tapir.model.names import Name, NameSyntaxError, parse_name
 from tapir.policy.columns import UnknownListError
 from tapir.policy.settings import PolicySettings
 from tapir.policy.state import PolicyState
@@ -28,15 +28,19 @@ class NotDecidedError(TapirError):
 
 @attrs.frozen(kw_only=True)
 class EvaluatorSettings:
-    """The zone, as text, and the policy that fills it."""
+    """The zone, as text, and the policy that fills it; `redirect` is where the zone leads what is redirected."""
 
     zone: str
     policy: PolicySettings = PolicySettings()
+    redirect: Name | None = None
 
 
 @attrs.frozen(kw_only=True)
 class ConfigurePolicy(Request[None]):
-    """Another policy is in force when this is answered, also after a crash; another `zone` is not looked at."""
+    """Another policy is in force when this is answered, also after a crash.
+
+    Another `zone` or `redirect` is not looked at.
+    """
 
     settings: EvaluatorSettings
 
@@ -69,7 +73,7 @@ class PolicyEvaluator(Actor[PolicyMessage]):
         self._zone = settings.zone
         self._lists = lists
         self._keeper = keeper
-        self._state = PolicyState(settings.policy, zone=parse_name(settings.zone))
+        self._state = PolicyState(settings.policy, zone=parse_name(settings.zone), redirect=settings.redirect)
         self._following = Following()
         self._asking = False
         self._publish = False

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from tapir.model.actions import ListKind
+from tapir.model.actions import Action, ListKind
 from tapir.model.blocks import ListBlock, LookupList
 from tapir.model.messages.lists import ListDescription, Refusal, SourceStatus
 from tapir.services.evaluator.brake import BrakeSettings, judge_size
@@ -20,6 +20,7 @@ from tapir.services.evaluator.brake import BrakeSettings, judge_size
 class SourceSettings:
     """One source as configured: `name` and `kind` say which list it feeds, `origin` says to people where it comes from.
 
+    `action` and `weight` are as in ListDescription.
     `required` counts for an allowlist only: nothing is published while it has no content. A source that is not
     `supported` has no actor; it is shown, and waited for only as a required allowlist.
     """
@@ -33,11 +34,13 @@ class SourceSettings:
     supported: bool = True
     brake: BrakeSettings | None = None
     """None: the list keeper's"""
+    action: Action | None = None
+    weight: int = 1
 
     @property
     def description(self) -> ListDescription:
         """The list that this source feeds, as the policy evaluator knows it."""
-        return ListDescription(source=self.id, name=self.name, kind=self.kind)
+        return ListDescription(source=self.id, name=self.name, kind=self.kind, action=self.action, weight=self.weight)
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -16,7 +16,7 @@ def faults(folder) -> list[str]:
     return [line.replace(f"{folder}/", "") for line in caught.value.lines]
 
 
-ACTIONS = "nxdomain, nodata, drop, redirect, passthru or allowlist"
+ACTIONS = "nxdomain, nodata, drop, redirect, tcp-only, passthru or allowlist"
 
 # What is added to the smallest main file, whose five lines it follows.
 MORE = [
@@ -257,7 +257,7 @@ RULES = [
     (
         "denylist: { action: REDIRECT }",
         "2: policy.denylist.action: redirect has no target; set services.rpz.redirect to a domain name, or use "
-        "nxdomain, nodata, drop or passthru",
+        "nxdomain, nodata, drop, tcp-only or passthru",
     ),
 ]
 
@@ -284,7 +284,7 @@ DOUBT = [
     (
         "denytapir: { tags: [badip], action: redirect }",
         "denytapir.action: redirect has no target; set services.rpz.redirect to a domain name, or use nxdomain, "
-        "nodata, drop or passthru",
+        "nodata, drop, tcp-only or passthru",
     ),
 ]
 
