@@ -27,10 +27,17 @@ class _Type:
         return self
 
 
+class _Lock(nullcontext[None]):
+    """A part of a function, or all of one, that holds the interpreter's lock or does not: here it always does."""
+
+    def __call__(self, function: T) -> T:
+        return function
+
+
 cclass = cfunc = ccall = inline = final = _same
 locals = returns = exceptval = boundscheck = wraparound = cdivision = nogil_function = _decorate  # noqa: A001
-nogil: Final = nullcontext()
-gil: Final = nullcontext()
+nogil: Final = _Lock()
+gil: Final = _Lock()
 char = schar = uchar = short = ushort = int = uint = long = ulong = longlong = ulonglong = _Type()  # noqa: A001
 bint = Py_ssize_t = size_t = double = p_uchar = _Type()
 
