@@ -37,6 +37,8 @@ class BlobKind(enum.IntEnum):
     VERSION_DELTA = 3
     LIST = 4
     LIST_CHANGE = 5
+    OVERRIDES = 6
+    OVERRIDE_CHANGE = 7
 
 
 def seal(kind: BlobKind, key: bytes, content: bytes) -> bytes:

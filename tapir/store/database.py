@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from tapir.store.blobs import BlobError, BlobKind, seal, unseal
 from tapir.store.errors import StoreCorrupt, StoreError, StoreFormatUnknown, StoreFull
@@ -81,6 +82,30 @@ class Database:
                 connection = _connect(path, exclusive=True)
             try:
                 _check_structure(connection, path, application_id)
+                identity = _identity(path)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(connection, path, identity)
+
+    @classmethod
+    def open_reading(cls, path: Path, *, application_id: int) -> "Database":
+        """The database at `path` to be looked into, whether or not a process has it open; nothing is ever written.
+
+        Only that it is ours is checked here: what is read from it is sealed. A process that begins or ends while we
+        look can make that fail; look again then. Raises StoreCorrupt, StoreFormatUnknown or StoreFull.
+        """
+        with translated(path):
+            _check_header(path)
+            # A log that is there is read through the index that the other process keeps, which one that cannot write
+            # it takes over into memory when nobody does. Where there is none, all is in the file itself.
+            log = path.with_name(f"{path.name}-wal").exists()
+            query = "mode=ro&readonly_shm=1" if log else "mode=ro&immutable=1"
+            connection = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?{query}", uri=True, isolation_level=None, check_same_thread=False
+            )
+            try:
+                _check_identity(connection, path, application_id)
                 identity = _identity(path)
             except BaseException:
                 connection.close()
@@ -308,13 +333,17 @@ def _connect(path: Path, *, exclusive: bool) -> sqlite3.Connection:
     return connection
 
 
-def _check_structure(connection: sqlite3.Connection, path: Path, application_id: int) -> None:
+def _check_identity(connection: sqlite3.Connection, path: Path, application_id: int) -> None:
     (stored_id,) = connection.execute("PRAGMA application_id").fetchone()
     if stored_id != application_id:
         raise StoreCorrupt(path=path, reason="it is a database of something else")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != FORMAT:
         raise StoreFormatUnknown(path=path, reason=f"it has format {version}, this tapir knows {FORMAT}")
+
+
+def _check_structure(connection: sqlite3.Connection, path: Path, application_id: int) -> None:
+    _check_identity(connection, path, application_id)
     statements = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
     if tuple(statement for (statement,) in statements) != _SCHEMA:
         raise StoreCorrupt(path=path, reason="its tables are not ours")

@@ -3,6 +3,7 @@
 <folder>/lock                       flock, with the process id of its holder
 <folder>/FORMAT                     the version of this layout
 <folder>/lists.db                   tapir.store.lists
+<folder>/overrides.db               tapir.store.overrides
 <folder>/zones/<zone>/zone.db       tapir.store.zones
 <folder>/zones/<zone>/serial        the serial once more, as in serialcache
 <folder>/console.sock               the console's Unix socket
@@ -31,6 +32,21 @@ _MAX_FILE_NAME: Final = 200
 def console_path(folder: Path) -> Path:
     """The console's socket in a state folder; its clients do not take the lock."""
     return folder / "console.sock"
+
+
+def lists_path(folder: Path) -> Path:
+    """The database of the lists in a state folder."""
+    return folder / "lists.db"
+
+
+def overrides_path(folder: Path) -> Path:
+    """The database of the operator's own lists in a state folder."""
+    return folder / "overrides.db"
+
+
+def zone_path(folder: Path, name: str) -> Path:
+    """The database of the zone `name` (text, trailing dot optional) in a state folder."""
+    return folder / "zones" / _file_name(name) / "zone.db"
 
 
 class StateDirectory:
@@ -70,7 +86,12 @@ class StateDirectory:
     @property
     def lists(self) -> Path:
         """The database of the lists."""
-        return self.path / "lists.db"
+        return lists_path(self.path)
+
+    @property
+    def overrides(self) -> Path:
+        """The database of the operator's own lists."""
+        return overrides_path(self.path)
 
     @property
     def console(self) -> Path:
@@ -82,12 +103,12 @@ class StateDirectory:
 
         Raises StateUnusable or StoreFull.
         """
-        folder = self.path / "zones" / _file_name(name)
+        path = zone_path(self.path, name)
         try:
-            _make_folder(folder)
+            _make_folder(path.parent)
         except OSError as exc:
-            raise _unusable(folder, exc) from exc
-        return folder / "zone.db"
+            raise _unusable(path.parent, exc) from exc
+        return path
 
 
 def _make_folder(folder: Path) -> None:
