@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from actors import Actor, ActorRef, Context, Delivery, MailboxSpec, Overflow, StopReason
+from actors import Actor, ActorRef, Context, Delivery, MailboxSpec, Overflow, Reply, StopReason
+from tapir.model.errors import TapirError
 from tapir.model.messages.control import VersionPublished
 from tapir.model.messages.zone import (
     AcceptZone,
+    GetRecordHistory,
     GetZone,
+    GetZoneDifference,
     HoldZone,
     ResumeZone,
     SendContent,
@@ -30,8 +33,9 @@ from tapir.model.messages.zone import (
 from tapir.model.names import format_name
 from tapir.services.authority.archive import ZoneArchive
 from tapir.services.authority.author import Author
+from tapir.services.authority.history import MAX_NAMES, find_difference, find_records
 from tapir.services.authority.messages import GetView, Publish
-from tapir.services.authority.orders import Item, Order
+from tapir.services.authority.orders import Item, Order, Refused
 from tapir.services.authority.steps import Brake
 from tapir.store.zones import ZoneStore
 from tapir.zone.settings import ZoneSettings
@@ -44,6 +48,8 @@ MAILBOX: Final = MailboxSpec(capacity=64, overflow=Overflow.WAIT)
 """WAIT points the way that data flows: an evaluator that is ahead of the disk waits here."""
 
 _INTAKE: Final = 64
+_LOOKING_UP: Final = 8
+"""questions about the past at a time; each takes a worker for as long as its journal is long"""
 _ANNOUNCE_AGAIN: Final = 0.5
 _ASK_FIRST: Final = 2.0
 _ASK_MOST: Final = 60.0
@@ -81,6 +87,8 @@ KeeperMessage = (
     | AnnounceAgain
     | GetZone
     | GetView
+    | GetZoneDifference
+    | GetRecordHistory
     | HoldZone
     | ResumeZone
     | AcceptZone
@@ -118,6 +126,7 @@ class ZoneKeeper(Actor[KeeperMessage]):
         self._asking_after = _ASK_FIRST
         self._asking = False
         self._missing: tuple[str, ...] = ()
+        self._looking_up = 0
 
     async def started(self, ctx: Context[KeeperMessage]) -> None:
         """Serve what is stored, then listen to the evaluator; a store that cannot be read now is tried again."""
@@ -177,6 +186,8 @@ class ZoneKeeper(Actor[KeeperMessage]):
                 ctx.reply(self._author.status())
             case GetView():
                 ctx.reply(self._author.view)
+            case GetZoneDifference() | GetRecordHistory():
+                self._begin_look_up(ctx, message, ctx.defer_reply())
             case HoldZone() | ResumeZone() | AcceptZone() | SetSerial():
                 await self._intake.send(Order(request=message, reply=ctx.defer_reply()))
 
@@ -200,6 +211,39 @@ class ZoneKeeper(Actor[KeeperMessage]):
         if self._health is not None:
             published = VersionPublished(zone=self._zone, serial=view.serial, records=len(view.version))
             self._health.tell_nowait(published)
+
+    # -- the past
+
+    def _begin_look_up(
+        self, ctx: Context[KeeperMessage], question: GetZoneDifference | GetRecordHistory, reply: Reply
+    ) -> None:
+        """Answer beside the stream: what is looked at does not change any more."""
+        view = self._author.view
+        if view is None:
+            reply.fail(Refused("there is no version of the zone yet"))
+        elif self._looking_up >= _LOOKING_UP:
+            reply.fail(Refused(f"{_LOOKING_UP} others ask already: ask again in a moment"))
+        else:
+            self._looking_up += 1
+            ctx.start_soon(self._look_up, ctx, view, question, reply)
+
+    async def _look_up(
+        self,
+        ctx: Context[KeeperMessage],
+        view: "ZoneView",
+        question: GetZoneDifference | GetRecordHistory,
+        reply: Reply,
+    ) -> None:
+        try:
+            match question:
+                case GetZoneDifference():
+                    reply.send(await ctx.run_blocking(find_difference, view, question.from_serial, question.to_serial))
+                case GetRecordHistory():
+                    reply.send(await ctx.run_blocking(find_records, view, question.names[:MAX_NAMES]))
+        except TapirError as exc:
+            reply.fail(exc)
+        finally:
+            self._looking_up -= 1
 
     # -- the evaluator's stream
 
