@@ -44,6 +44,8 @@ class StoredZone:
     committed_at: int
     held: bool
     extra: Mapping[str, str]
+    steering: str = ""
+    """what the authority remembers of the operator's wishes, in its own words"""
 
 
 @attrs.frozen(kw_only=True)
@@ -64,6 +66,7 @@ class _State:
     """the last log entry"""
     pending_octets: int = 0
     """what the entries behind the base take"""
+    steering: str = ""
 
     def pack(self) -> bytes:
         return json.dumps(attrs.asdict(self)).encode()
@@ -116,6 +119,11 @@ class ZoneStore:
         with self._database.reading():
             return _read_state(self._database).held
 
+    def steering(self) -> str:
+        """What `set_held` and its like last remembered, in the authority's words; empty at first."""
+        with self._database.reading():
+            return _read_state(self._database).steering
+
     def load(self) -> StoredZone | None:
         """What is stored, None when no version was committed yet."""
         with self._database.reading():
@@ -130,13 +138,21 @@ class ZoneStore:
             committed_at=state.at,
             held=state.held,
             extra=dict(state.extra),
+            steering=state.steering,
         )
 
-    def commit(self, delta: VersionDelta, *, extra: Mapping[str, str] | None = None) -> None:
+    def commit(
+        self,
+        delta: VersionDelta,
+        *,
+        extra: Mapping[str, str] | None = None,
+        held: bool | None = None,
+        steering: str | None = None,
+    ) -> None:
         """The zone is at `delta.to_serial` when this returns, whatever happens then.
 
-        Takes time in the size of the delta, except where the base moves up (amortised). `extra` replaces the
-        stored mapping when given. Raises StoreOutOfStep when `delta` does not start at the stored serial.
+        Takes time in the size of the delta, except where the base moves up (amortised). `extra`, `held` and
+        `steering` replace what is stored when given. Raises StoreOutOfStep when `delta` does not start at the stored serial.
         """
         packed = pack_version_delta(delta)
         with self._database.writing():
@@ -146,7 +162,7 @@ class ZoneStore:
             state = _append(self._database, state, delta, packed)
             if extra is not None:
                 state = attrs.evolve(state, extra=tuple(extra.items()))
-            _write_state(self._database, state)
+            _write_state(self._database, _steered(state, held, steering))
         if state.pending_octets > max(state.base_octets, _SMALL):
             self._move_base()
 
@@ -158,10 +174,13 @@ class ZoneStore:
         *,
         deltas: Iterable[VersionDelta] = (),
         extra: Mapping[str, str] | None = None,
+        held: bool | None = None,
+        steering: str | None = None,
     ) -> None:
         """The zone is `records` at `serial`, with `deltas` (leading there without a gap) as its journal.
 
-        For the first version, a serial that the operator sets, and after a failure of the store. `held` stays as it is.
+        For the first version, a serial that the operator sets, and after a failure of the store. `held` and
+        `steering` stay as they are when not given.
         """
         if not 0 <= serial <= _MAX_SERIAL:
             raise ValueError(f"{serial} is not a serial")
@@ -180,12 +199,13 @@ class ZoneStore:
                 at=at,
                 records=len(records),
                 held=old.held,
+                steering=old.steering,
                 extra=old.extra if extra is None else tuple(extra.items()),
                 base_number=len(chain),
                 base_octets=octets,
                 head=len(chain),
             )
-            _write_state(self._database, state)
+            _write_state(self._database, _steered(state, held, steering))
 
     def prune(self, oldest_serial_to_keep: int) -> int:
         """Give up the deltas that lead to `oldest_serial_to_keep`, and those before; returns how many.
@@ -203,10 +223,10 @@ class ZoneStore:
             _write_state(self._database, pruned)
         return journal - state.journal
 
-    def set_held(self, held: bool) -> None:
-        """Remember whether the operator holds the zone."""
+    def set_held(self, held: bool, *, steering: str | None = None) -> None:
+        """Remember whether the operator holds the zone, and `steering` when given."""
         with self._database.writing():
-            _write_state(self._database, attrs.evolve(_read_state(self._database), held=held))
+            _write_state(self._database, _steered(_read_state(self._database), held, steering))
 
     def _move_base(self) -> None:
         """Put the deltas behind the base into it."""
@@ -221,6 +241,14 @@ class ZoneStore:
         except StoreFull as exc:
             # The commit that led here is durable, and the deltas do what the base would: the next commit tries again.
             _log.warning("the base of the zone could not be moved up, its deltas go on growing: %s", exc)
+
+
+def _steered(state: _State, held: bool | None, steering: str | None) -> _State:
+    return attrs.evolve(
+        state,
+        held=state.held if held is None else held,
+        steering=state.steering if steering is None else steering,
+    )
 
 
 def _append(database: Database, state: _State, delta: VersionDelta, packed: bytes) -> _State:

@@ -35,9 +35,9 @@ class Disk:
                 super().reset(*args, **settings)
                 disk._after()
 
-            def set_held(self, held: bool) -> None:
+            def set_held(self, held: bool, **settings: Any) -> None:
                 disk._before(self.path)
-                super().set_held(held)
+                super().set_held(held, **settings)
 
         self.open: Callable[[Path], ZoneStore] = Store.open
 

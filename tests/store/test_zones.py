@@ -1,10 +1,12 @@
 """What was committed is what is loaded, whatever came in between."""
 
 import contextlib
+import json
 import os
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -292,4 +294,42 @@ def test_a_base_of_another_time_is_corrupt(path: Path, oracle) -> None:
         assert other.execute("UPDATE item SET sealed = ? WHERE key = 'base'", (bases[0],)).rowcount == 1
     with pytest.raises(StoreCorrupt, match="records where"):
         store.load()
+    store.close()
+
+
+def test_what_the_operator_wants_is_remembered_with_the_version_it_led_to(path: Path, oracle) -> None:
+    store = ZoneStore.open(path)
+    assert (store.held(), store.steering()) == (False, "")
+    store.set_held(True, steering="first")
+    store.reset(1, EMPTY_RECORDS, 0)
+    assert (load(store).held, load(store).steering) == (True, "first")
+    store.commit(oracle.delta(1), held=False, steering="second")
+    assert (load(store).held, load(store).steering) == (False, "second")
+    store.commit(oracle.delta(2))
+    store.reset(1, EMPTY_RECORDS, 0, held=True)
+    store.close()
+    store = ZoneStore.open(path)
+    assert (store.held(), store.steering()) == (True, "second")
+    store.close()
+
+
+def test_a_store_from_before_wishes_were_remembered_still_opens(
+    path: Path, oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = zones._State.pack
+
+    def pack_as_before(state: Any) -> bytes:
+        fields = json.loads(pack(state))
+        del fields["steering"]
+        return json.dumps(fields).encode()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zones._State, "pack", pack_as_before)
+        store = ZoneStore.open(path)
+        store.reset(1, EMPTY_RECORDS, 0)
+        store.commit(oracle.delta(1))
+        store.set_held(True)
+        store.close()
+    store = ZoneStore.open(path)
+    assert (load(store).serial, load(store).held, load(store).steering) == (2, True, "")
     store.close()
