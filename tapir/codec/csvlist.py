@@ -12,21 +12,12 @@ A record that is broken, or longer than `MAX_RECORD`, is refused with the number
 on with the very next line: a quote that nobody closes must not swallow the names below it.
 """
 
+import functools
 import re
-from array import array
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tapir.codec.lists import (
-    MALFORMED,
-    MAX_NAMES,
-    ListTooLongError,
-    ParsedList,
-    RefusalTally,
-    numbered_lines,
-    parse_entry,
-)
-from tapir.model.blocks import NameBlock
+from tapir.codec.lists import MALFORMED, MAX_NAMES, FoundNames, Lines, ParsedList, RefusalTally, parse_entry
 from tapir.model.errors import TapirError
 from tapir.model.names import NameSyntaxError
 
@@ -49,40 +40,33 @@ class ListShapeError(TapirError):
         self.reason = reason
 
 
-def parse_csv(data: bytes | Iterable[bytes], *, column: str | None = None, max_names: int = MAX_NAMES) -> ParsedList:
+def parse_csv(
+    data: bytes | Iterable[bytes], *, column: str | None = None, subtree: bool = False, max_names: int = MAX_NAMES
+) -> ParsedList:
     """Read a list in format `csv`, whole or in blocks of any size; entries come from `column`, else from the second.
 
     Whatever the octets, what is no entry is counted as refused and nothing is raised, but ListShapeError when the
     header does not say where the names are and ListTooLongError when there are more than `max_names`. An error of the
-    iterable passes through.
+    iterable passes through. See `parse_entry` for `subtree`.
     """
-    records = _records(numbered_lines((data,) if isinstance(data, bytes) else data, longest=MAX_RECORD))
+    lines = Lines(data, longest=MAX_RECORD)
+    records = _records(lines)
     header = next(records, None)
     if header is None:
         raise ListShapeError(reason="it is empty, and not even a header tells that it should be")
     width, position = _find_column(header[1], column)
-    names = bytearray()
-    offsets = array("I", (0,))
-    lines = array("I")
+    found = FoundNames(longest=MAX_RECORD, subtree=subtree, max_names=max_names)
     tally = RefusalTally()
+    lines.skip = functools.partial(found.read_rows, width, position)
     for number, fields in records:
         try:
             if fields is None or len(fields) != width:
                 tally.add(MALFORMED, number)
                 continue
-            entry = parse_entry(fields[position].strip().decode())
+            found.add(parse_entry(fields[position].strip().decode(), subtree=subtree), number)
         except (NameSyntaxError, UnicodeDecodeError):
             tally.add(MALFORMED, number)
-            continue
-        for name in entry:
-            names += name
-            offsets.append(len(names))
-            lines.append(number)
-        if len(lines) > max_names:
-            raise ListTooLongError(limit=max_names)
-    return ParsedList(
-        names=NameBlock(data=bytes(names), offsets=offsets.tobytes()), lines=lines.tobytes(), refusals=tally.refusals()
-    )
+    return found.parsed(tally)
 
 
 def _find_column(header: list[bytes] | None, column: str | None) -> tuple[int, int]:
@@ -106,8 +90,8 @@ def _find_column(header: list[bytes] | None, column: str | None) -> tuple[int, i
     return len(header), found[0]
 
 
-def _records(lines: Iterator[tuple[int, bytes | None]]) -> Iterator[tuple[int, list[bytes] | None]]:
-    """Each record with the number of its first line; None stands for one that is broken or too long.
+def _records(lines: Lines) -> Iterator[tuple[int, list[bytes] | None]]:
+    """Each record that the kernel leaves, with the number of its first line; None for one broken or too long.
 
     A record ends where a line ends and its quotes are even in number; whether they also stand where they may is
     looked at then. A line is held twice at most: what follows a broken record up to the next odd line is all even.
@@ -122,7 +106,7 @@ def _records(lines: Iterator[tuple[int, bytes | None]]) -> Iterator[tuple[int, l
             number, line = ahead[position]
             position += 1
         else:
-            following = next(lines, None)
+            following = lines.next_unread()
             if following is None:
                 return
             number, line = following

@@ -1,7 +1,7 @@
 """Lists of names as text: format `domains`, one entry a line, from operators' own files and public blocklists.
 
     # comment            ; comment             blank lines, CRLF and a UTF-8 byte order mark are fine
-    name                 that name, exactly
+    name                 that name, exactly; in a list of subtrees the same as ||name^
     *.name   .name       everything strictly below it, kept as the wildcard name `*.name` (RFC 4592)
     ||name^              the name and everything below it, kept as two names
     0.0.0.0 name name    a line of a hosts file: each of its names, exactly
@@ -10,13 +10,16 @@ A comment may also follow an entry after white space. What is not understood is 
 and the rest is used. The parser takes blocks of octets and holds no more of a line than `MAX_LINE`.
 """
 
+import io
 import re
-from array import array
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import attrs
+import numpy as np
 
+from tapir.kernels.lists import LineReader
 from tapir.model.blocks import NameBlock
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import Refusal
@@ -30,7 +33,9 @@ SHOWN_LINES: Final = 10
 
 MALFORMED: Final = "malformed"
 
-_BLOCK: Final = 1 << 16
+_PART: Final = 1 << 16
+_MAX_OCTETS: Final = (1 << 32) - 1
+"""what offsets of names can tell"""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _SINKS: Final = frozenset(
     {b"0.0.0.0", b"127.0.0.1", b"::", b"::1", b"0", b"::0", b"0:0:0:0:0:0:0:0", b"0:0:0:0:0:0:0:1"}
@@ -103,76 +108,191 @@ def merge_refusals(first: Iterable[Refusal], second: Iterable[Refusal]) -> tuple
     return tuple(merged[reason] for reason in sorted(merged))
 
 
-def parse_domains(data: bytes | Iterable[bytes], *, max_names: int = MAX_NAMES) -> ParsedList:
-    """Read a list in format `domains`, whole or in blocks of any size.
+def parse_domains(data: bytes | Iterable[bytes], *, subtree: bool = False, max_names: int = MAX_NAMES) -> ParsedList:
+    """Read a list in format `domains`, whole or in blocks of any size; see `parse_entry` for `subtree`.
 
     Whatever the octets, what is no entry is counted as refused and nothing is raised, but ListTooLongError when
     there are more than `max_names` names. An error of the iterable passes through.
     """
-    blocks = (data,) if isinstance(data, bytes) else data
-    names = bytearray()
-    offsets = array("I", (0,))
-    lines = array("I")
+    found = FoundNames(longest=MAX_LINE, subtree=subtree, max_names=max_names)
     tally = RefusalTally()
-    for number, line in numbered_lines(blocks, longest=MAX_LINE):
+    lines = Lines(data, longest=MAX_LINE, skip=found.read_lines)
+    for number, line in lines.unread():
         words = _words(line)
         if words is None:
             tally.add(MALFORMED, number)
             continue
         for word in words:
             try:
-                entry = parse_entry(word.decode())
+                found.add(parse_entry(word.decode(), subtree=subtree), number)
             except (NameSyntaxError, UnicodeDecodeError):
                 tally.add(MALFORMED, number)
-                continue
-            for name in entry:
-                names += name
-                offsets.append(len(names))
-                lines.append(number)
-        if len(lines) > max_names:
-            raise ListTooLongError(limit=max_names)
-    return ParsedList(
-        names=NameBlock(data=bytes(names), offsets=offsets.tobytes()),
-        lines=lines.tobytes(),
-        refusals=tally.refusals(),
-    )
+    return found.parsed(tally)
 
 
-def numbered_lines(blocks: Iterable[bytes], *, longest: int) -> Iterator[tuple[int, bytes | None]]:
-    """Each line with its number from 1; None stands for one of more than `longest` octets, which is not held.
+class FoundNames:
+    """Collects the names of a list, in its order: those that the kernel finds, and others one by one.
+
+    Raises ListTooLongError as soon as it is known.
+    """
+
+    def __init__(self, *, longest: int, subtree: bool, max_names: int) -> None:
+        largest = _PART + longest + 1
+        self._buffers = (
+            memoryview(bytearray(4 * largest + 1024)),
+            memoryview(bytearray(largest + 2)),
+            memoryview(bytearray(4 * (largest + 2))),
+        )
+        names, widths, lines = self._buffers
+        self._reader = LineReader(names, widths, lines.cast("I"), longest=longest, subtree=subtree)
+        # Grown in place, and what they grew to is handed out without being copied.
+        self._names, self._widths, self._lines = io.BytesIO(), io.BytesIO(), io.BytesIO()
+        self._max_names = max_names
+        self._count = 0
+
+    def read_lines(self, chunk: bytes, position: int, number: int) -> tuple[int, int]:
+        """Take the plain lines from the `number`th at `position` on: where it stopped, and at which line."""
+        position, number, size, count = self._reader.read_lines(chunk, position, number)
+        self._take(size, count)
+        return position, number
+
+    def read_rows(self, width: int, column: int, chunk: bytes, position: int, number: int) -> tuple[int, int]:
+        """The same with csv records of `width` fields and the entry in field `column`."""
+        position, number, size, count = self._reader.read_rows(chunk, position, number, width=width, column=column)
+        self._take(size, count)
+        return position, number
+
+    def add(self, names: Iterable[Name], line: int) -> None:
+        """Take the names that were found in `line` in another way."""
+        for name in names:
+            self._names.write(name)
+            self._widths.write(bytes((len(name),)))
+            self._lines.write(line.to_bytes(4, sys.byteorder))
+            self._count += 1
+        self._check()
+
+    def parsed(self, tally: RefusalTally) -> ParsedList:
+        """All of it."""
+        widths = np.frombuffer(self._widths.getvalue(), np.uint8)
+        offsets = np.zeros(len(widths) + 1, np.uint32)
+        np.cumsum(widths, out=offsets[1:])
+        return ParsedList(
+            names=NameBlock(data=self._names.getvalue(), offsets=offsets.tobytes()),
+            lines=self._lines.getvalue(),
+            refusals=tally.refusals(),
+        )
+
+    def _take(self, size: int, count: int) -> None:
+        if count:
+            names, widths, lines = self._buffers
+            self._names.write(names[:size])
+            self._widths.write(widths[:count])
+            self._lines.write(lines[: 4 * count])
+            self._count += count
+            self._check()
+
+    def _check(self) -> None:
+        if self._count > self._max_names or self._names.tell() > _MAX_OCTETS:
+            raise ListTooLongError(limit=self._max_names)
+
+
+SkipPlain = Callable[[bytes, int, int], tuple[int, int]]
+"""Takes the plain lines of a chunk from a position and line number on; where it stopped, and at which line."""
+
+
+class Lines:
+    """Iterates over the lines with their numbers from 1; None is one of more than `longest` octets, which is not held.
 
     Lines end in LF, which is taken off, a CR before it is not; a UTF-8 byte order mark at the very beginning is.
+    `skip` may take lines before `unread` gives the next one.
     """
-    number = 1
+
+    def __init__(self, data: bytes | Iterable[bytes], *, longest: int, skip: SkipPlain | None = None) -> None:
+        self._chunks = _chunks((data,) if isinstance(data, bytes) else data, longest)
+        self._longest = longest
+        self.skip = skip
+        self._chunk: bytes | None = b""
+        self._position = 0
+        self._number = 1
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> tuple[int, bytes | None]:
+        while not self._fill():
+            pass
+        number, chunk, start = self._number, self._chunk, self._position
+        self._number += 1
+        if chunk is None:
+            self._chunk, self._position = b"", 0
+            return number, None
+        end = chunk.index(b"\n", start)
+        self._position = end + 1
+        return number, chunk[start:end] if end - start <= self._longest else None
+
+    def unread(self) -> Iterator[tuple[int, bytes | None]]:
+        """The lines that `skip` leaves."""
+        while (line := self.next_unread()) is not None:
+            yield line
+
+    def next_unread(self) -> tuple[int, bytes | None] | None:
+        """The next line that `skip` leaves; None at the end."""
+        try:
+            while not self._fill() or self._skipped():
+                pass
+            return next(self)
+        except StopIteration:
+            return None
+
+    def _fill(self) -> bool:
+        """Whether there is a line at the position, after going on to the next chunk if not. Raises StopIteration."""
+        if self._chunk is None or self._position < len(self._chunk):
+            return True
+        self._chunk, self._position = next(self._chunks), 0
+        return False
+
+    def _skipped(self) -> bool:
+        """Whether `skip` took the rest of the chunk."""
+        if self.skip is None or self._chunk is None:
+            return False
+        self._position, self._number = self.skip(self._chunk, self._position, self._number)
+        return self._position == len(self._chunk)
+
+
+def _chunks(blocks: Iterable[bytes], longest: int) -> Iterator[bytes | None]:
+    """Whole lines, each with an LF, of at most `_PART` + `longest` + 1 octets; None for a line that is too long."""
     rest = b""
     too_long = False
     marked = True
     for part in _parts(blocks):
-        lines = (rest + part).split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            if marked:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
-                marked = False
-            yield number, None if too_long or len(line) > longest else line
-            too_long = False
-            number += 1
+        start, end = 0, part.rfind(b"\n") + 1
+        if end and too_long:
+            yield None
+            start = part.index(b"\n") + 1
+            too_long = marked = False
+        chunk = rest + part[start:end] if end else b""
+        rest = part[end:] if end else rest + part
+        if chunk:
+            yield chunk.removeprefix(_BYTE_ORDER_MARK) if marked else chunk
+            marked = False
         if len(rest) > longest + (len(_BYTE_ORDER_MARK) if marked and rest.startswith(_BYTE_ORDER_MARK) else 0):
             too_long = True
         if too_long:
             rest = b""
-    if too_long or rest:
-        yield number, None if too_long else rest.removeprefix(_BYTE_ORDER_MARK) if marked else rest
+    if too_long:
+        yield None
+    elif rest:
+        yield (rest.removeprefix(_BYTE_ORDER_MARK) if marked else rest) + b"\n"
 
 
 def _parts(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """`blocks` in parts that one call may split without keeping other threads waiting."""
+    """`blocks` in parts that one call may look through without keeping other threads waiting."""
     for block in blocks:
-        if len(block) <= _BLOCK:
+        if len(block) <= _PART:
             yield block
         else:
-            for start in range(0, len(block), _BLOCK):
-                yield block[start : start + _BLOCK]
+            for start in range(0, len(block), _PART):
+                yield block[start : start + _PART]
 
 
 def _words(line: bytes | None) -> list[bytes] | None:
@@ -192,8 +312,11 @@ def _words(line: bytes | None) -> list[bytes] | None:
     return words
 
 
-def parse_entry(text: str) -> tuple[Name, ...]:
-    """The names that `name`, `*.name`, `.name` or `||name^` stands for. Raises NameSyntaxError."""
+def parse_entry(text: str, *, subtree: bool = False) -> tuple[Name, ...]:
+    """The names that `name`, `*.name`, `.name` or `||name^` stands for; with `subtree` a plain `name` as `||name^`.
+
+    Raises NameSyntaxError.
+    """
     if not text:
         raise NameSyntaxError(text=text, reason="it is empty")
     if text[0] == "." and text != ".":
@@ -206,11 +329,15 @@ def parse_entry(text: str) -> tuple[Name, ...]:
     if text[0] == "|":
         if not (text.startswith("||") and text.endswith("^")):
             raise NameSyntaxError(text=text, reason="`||` wants a `^` at its end and nothing after it")
-        name = _parse_base(text, text[2:-1])
-        return (name, Name(_WILDCARD + name)) if _has_room_below(name) else (name,)
+        return _with_below(_parse_base(text, text[2:-1]))
     if text[-1].isdigit() and _ADDRESS.fullmatch(text):
         raise NameSyntaxError(text=text, reason="it is an address")
-    return (parse_name(text),)
+    name = parse_name(text)
+    return _with_below(name) if subtree and not is_wildcard(name) else (name,)
+
+
+def _with_below(name: Name) -> tuple[Name, ...]:
+    return (name, Name(_WILDCARD + name)) if _has_room_below(name) else (name,)
 
 
 def _parse_base(text: str, base: str) -> Name:
