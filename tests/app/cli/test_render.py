@@ -136,6 +136,30 @@ def test_an_explanation_says_what_decided(explanation: dict[str, Any], lines: li
     assert printed(render_explanation(bare | explanation)).splitlines() == lines
 
 
+def test_an_explanation_says_whose_action_and_which_entry():
+    hit = {"list_name": "feed", "kind": "denylist", "entry": "*.example.", "tags": [], "source": "feed"}
+    explanation = {
+        "name": "a.example.",
+        "action": "DROP",
+        "stage": "denylist",
+        "winner": "denylist",
+        "why": "a denylist holds it, and source feed says DROP",
+        "emitted": "",
+        "hits": [
+            hit | {"match": "wildcard", "weight": 1, "action": "DROP"},
+            hit | {"match": "subtree", "source": "mirror", "weight": 3, "action": ""},
+        ],
+        "rules": [],
+    }
+    assert printed(render_explanation(explanation)).splitlines() == [
+        "a.example.: DROP",
+        "decided by: denylist",
+        "why: a denylist holds it, and source feed says DROP",
+        "on denylist feed, as *.example., action DROP",
+        "on denylist feed (source mirror), as example. and all below, weight 3",
+    ]
+
+
 def test_lengths_of_time_fit_their_column():
     seconds = [0.2, 59, 3599, 47 * 3600, 400 * 86400]
     assert [age(int((NOW - length) * 1e6), NOW) for length in seconds] == ["0 s", "59 s", "59 min", "47 h", "400 days"]
