@@ -15,7 +15,8 @@ The format has no room for a choice: one set of words is one sequence of octets 
 """
 
 from tapir.codec.dawg.layout import MAX_COUNT, DawgError, DawgHeader
+from tapir.codec.dawg.names import NameWalk, join_names
 from tapir.codec.dawg.reading import Dawg, parse_dawg
 from tapir.codec.dawg.writing import encode_dawg
 
-__all__ = ["MAX_COUNT", "Dawg", "DawgError", "DawgHeader", "encode_dawg", "parse_dawg"]
+__all__ = ["MAX_COUNT", "Dawg", "DawgError", "DawgHeader", "NameWalk", "encode_dawg", "join_names", "parse_dawg"]

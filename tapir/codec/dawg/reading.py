@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from tapir.codec.dawg.checking import check_nodes
 from tapir.codec.dawg.layout import Bits, DawgHeader, Node, read_header
+from tapir.codec.dawg.names import NameWalk, find_names
+from tapir.model.blocks import NameBlock
 
 _KNOWN: Final = 1 << 14
 """How many nodes an enumeration keeps decoded."""
@@ -89,6 +94,14 @@ class Dawg:
                 stack.pop()
                 if path:
                     path.pop()
+
+    def holds(self, names: NameBlock) -> npt.NDArray[np.bool_]:
+        """Which of `names`, in wire form, are words; see `tapir.codec.dawg.names`."""
+        return find_names(self._bits, self.header, names)
+
+    def names(self, *, below: NameBlock | None = None) -> NameWalk:
+        """All words that are names, or those strictly below one of `below`, a block at a time."""
+        return NameWalk(self._bits, self.header, below=below)
 
     def _decode(self, start: int, known: dict[int, _Decoded]) -> _Decoded:
         """The node at `start`, from `known` if it was met lately: ends of words are shared by many."""
