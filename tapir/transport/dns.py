@@ -1,7 +1,7 @@
 """DNS over UDP and TCP (RFC 1035 §4.2, RFC 7766): sockets, framing, deadlines; not a word on what is asked.
 
-TCP messages come behind two octets of length. A `MessageStream` holds at most one message and one read of
-input, and hands out each `send` to the kernel before it asks for the next: what a peer does not read is never
+Messages over TCP and TLS come behind two octets of length. A `MessageStream` holds at most one message and one read
+of input, and hands out each `send` to the kernel before it asks for the next: what a peer does not read is never
 kept here. UDP goes through the kernel's sockets directly: one wake-up reads a batch, no task a datagram.
 """
 
@@ -15,9 +15,9 @@ import attrs
 import trio
 
 from tapir.model.errors import TapirError
+from tapir.transport.streams import Address, Buffer, ByteStream, TcpStream, format_address, unmap_address
 
 MAX_MESSAGE: Final = 65535
-_READ: Final = 16384
 # No query is larger; what is longer arrives cut, and is then no message.
 _DATAGRAM: Final = 4096
 _BACKLOG: Final = 512
@@ -28,8 +28,6 @@ _BIND_TRIES: Final = 16
 # Linux; Python 3.11 does not name it. The kernel fills in which of our addresses a datagram was sent to.
 _IP_PKTINFO: Final = 8
 
-Address = tuple[str, int]
-
 
 class BindError(TapirError):
     """An address cannot be listened on; nothing else was bound, either."""
@@ -39,20 +37,6 @@ class BindError(TapirError):
         self.address = address
         self.protocol = protocol
         self.reason = reason
-
-
-class PeerStalled(TapirError):
-    """The peer took nothing of what it was sent for the whole write timeout."""
-
-
-class PeerGone(TapirError):
-    """The connection broke, or was closed in the midst of a message."""
-
-
-def format_address(address: Address) -> str:
-    """`address` as logs and status show it: `192.0.2.1:53`, `[2001:db8::1]:53`."""
-    host, port = address[0], address[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def frame(message: bytes) -> bytes:
@@ -88,11 +72,11 @@ class Deframer:
 
 
 class MessageStream:
-    """DNS messages over one TCP connection; one task reads and writes it."""
+    """DNS messages over one connection; one task reads and writes it."""
 
-    def __init__(self, sock: trio.socket.SocketType, peer: Address) -> None:
-        self.peer = peer
-        self._socket = sock
+    def __init__(self, stream: ByteStream) -> None:
+        self.peer = stream.peer
+        self._stream = stream
         self._deframer = Deframer()
 
     async def receive(self) -> bytes | None:
@@ -102,40 +86,30 @@ class MessageStream:
         when it is cancelled, what was read so far is kept. Raises PeerGone when the connection breaks.
         """
         while (message := self._deframer.next_message()) is None:
-            try:
-                octets = await self._socket.recv(_READ)
-            except OSError as exc:
-                raise PeerGone(f"{format_address(self.peer)}: {exc.strerror or exc}") from exc
+            octets = await self._stream.receive()
             if not octets:
                 return None
             self._deframer.feed(octets)
         return message
 
-    async def send(self, octets: bytes, *, patience: float) -> None:
-        """Write `octets` (framed already); `patience` is for how many seconds the peer may take none of them.
+    async def send(self, pieces: Sequence[Buffer], *, patience: float) -> None:
+        """Write `pieces` (framed already); `patience` is for how many seconds the peer may take none of them.
 
         Raises PeerStalled and PeerGone; the stream is of no use after either.
         """
-        view = memoryview(octets)
-        while view:
-            sent = -1
-            with trio.move_on_after(patience):
-                try:
-                    sent = await self._socket.send(view)
-                except OSError as exc:
-                    raise PeerGone(f"{format_address(self.peer)}: {exc.strerror or exc}") from exc
-            if sent < 0:
-                raise PeerStalled(f"{format_address(self.peer)} read nothing for {patience:g} s")
-            view = view[sent:]
+        await self._stream.send(pieces, patience=patience)
+
+    async def end(self) -> None:
+        """Say that nothing more comes, and close."""
+        await self._stream.end()
 
     def close(self) -> None:
         """Close the connection; what the kernel holds is still delivered."""
-        self._socket.close()
+        self._stream.close()
 
     def abort(self) -> None:
         """Reset the connection, so that what the peer never read does not linger in the kernel."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._socket.close()
+        self._stream.abort()
 
 
 @attrs.frozen(kw_only=True)
@@ -206,7 +180,7 @@ class TcpListener:
         self.exhausted = 0
         """times that no descriptor or memory was left for a connection"""
 
-    async def accept(self) -> MessageStream:
+    async def accept(self) -> TcpStream:
         """The next connection."""
         while True:
             try:
@@ -222,7 +196,7 @@ class TcpListener:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # What a peer does not take stays here, with the one who makes it, instead of in megabytes of the kernel.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-            return MessageStream(sock, (unmap_address(peer[0]), peer[1]))
+            return TcpStream(sock, (unmap_address(peer[0]), peer[1]))
 
     def close(self) -> None:
         """Stop listening."""
@@ -261,6 +235,19 @@ def bind_endpoints(addresses: Sequence[Address]) -> tuple[Endpoint, ...]:
             endpoint.close()
         raise
     return tuple(endpoints)
+
+
+def bind_listeners(addresses: Sequence[Address]) -> tuple[TcpListener, ...]:
+    """TCP alone on each address, all or none. Raises BindError, which names the address."""
+    listeners: list[TcpListener] = []
+    try:
+        for address in addresses:
+            listeners.append(TcpListener(_bind(address, socket.SOCK_STREAM)))  # noqa: PERF401 - closed on error
+    except BindError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return tuple(listeners)
 
 
 def _bind_endpoint(address: Address) -> Endpoint:
@@ -334,12 +321,6 @@ def _reply_control(control: Sequence[tuple[int, int, bytes]]) -> tuple[tuple[int
 def _address_of(sock: socket.socket) -> Address:
     name = sock.getsockname()
     return (name[0], name[1])
-
-
-def unmap_address(host: str) -> str:
-    """`host` without an interface scope, and an IPv4-mapped IPv6 address as the IPv4 address that it is."""
-    host = host.partition("%")[0]
-    return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
 class UdpExchange:

@@ -1,6 +1,6 @@
 """What to answer to a DNS message: the whole decision, without a socket.
 
-In the order in which it is taken: unreadable, EDNS version, TSIG, access, NOTIFY, class, zone, whether there is
+In the order in which it is taken: TSIG, unreadable, EDNS version, access, NOTIFY, class, zone, whether there is
 a zone yet, transfer, lookup. Where upstream and the RFCs part we follow the RFCs: a name with a CNAME answers
 every type with it (RFC 1034 §4.3.2; upstream: NOERROR with the SOA), names compare without case, an IXFR of a
 current secondary gets one SOA.
@@ -17,6 +17,7 @@ import attrs
 
 from tapir.codec.dnswire import TC, encode_header, read_header
 from tapir.codec.rpz import CLASS_IN
+from tapir.codec.tsig import Keys, Rejected
 from tapir.model.names import Name, is_below
 from tapir.zone.lookup import look_up
 from tapir.zone.query import (
@@ -47,6 +48,7 @@ from tapir.zone.replies import (
 )
 from tapir.zone.serial import compare
 from tapir.zone.settings import ZoneSettings
+from tapir.zone.signing import NO_KEYS, Proof, authenticate, reject, sign_reply
 from tapir.zone.version import Body, ZoneVersion
 from tapir.zone.view import ZoneView
 
@@ -62,44 +64,70 @@ def answer(
     view: ZoneView | None,
     transport: Transport,
     allowed: Callable[[QueryKind], bool],
+    keys: Keys = NO_KEYS,
+    now: int = 0,
 ) -> Answer:
     """What to answer to the message `wire` about the zone of `settings`, of which `view` is the present state.
 
-    `view` is None until a first complete version exists. `allowed` is asked at most once.
+    `view` is None until a first complete version exists. `allowed` is asked of the query's kind, and of AXFR where
+    only the whole zone answers an IXFR. Signatures must be by one of `keys`.
     """
     query = read_query(wire)
+    if isinstance(query, NoReply):
+        return query
+    query, proof = authenticate(query, wire, keys, now=now)
     match query:
         case Query():
-            return answer_query(query, settings=settings, view=view, transport=transport, allowed=allowed(query.kind))
+            return answer_query(
+                query, settings=settings, view=view, transport=transport, allowed=allowed, proof=proof, now=now
+            )
         case Malformed():
-            return answer_malformed(query)
-        case NoReply():
-            return query
+            return answer_malformed(query, proof=proof, now=now)
         case _:
             assert_never(query)
 
 
-def answer_malformed(malformed: Malformed) -> Reply:
+def answer_malformed(malformed: Malformed, *, proof: Proof = None, now: int = 0) -> Reply:
     """The error for a request that cannot be understood: its header, and of question and OPT what could be read."""
+    if isinstance(proof, Rejected):
+        return reject(malformed, proof, now=now)
     question = malformed.question.octets if malformed.question is not None else b""
     flags = reply_flags(malformed.header, rcode=malformed.rcode)
     opt = encode_opt(malformed.edns)
     wire = encode_header(malformed.header.id, flags, (1 if question else 0, 0, 0, 1 if opt else 0)) + question + opt
     refusal = Refusal.NOTIMP if malformed.rcode is Rcode.NOTIMP else Refusal.FORMERR
-    return Reply(wire=wire, query=None, refusal=refusal)
+    return sign_reply(Reply(wire=wire, query=None, refusal=refusal), proof, now=now)
 
 
 def answer_query(
-    query: Query, *, settings: ZoneSettings, view: ZoneView | None, transport: Transport, allowed: bool
+    query: Query,
+    *,
+    settings: ZoneSettings,
+    view: ZoneView | None,
+    transport: Transport,
+    allowed: Callable[[QueryKind], bool],
+    proof: Proof = None,
+    now: int = 0,
 ) -> Reply | TransferReply:
-    """What to answer to `query`; `allowed` is what access control says of its kind and sender."""
-    room = transport.room(query.edns)
+    """What to answer to `query`, signed as its `proof` says; `allowed` is what access control says of its sender."""
+    if isinstance(proof, Rejected):
+        return reject(query, proof, now=now)
+    room = transport.room(query.edns) - (proof.key.record_octets if proof is not None else 0)
+    return sign_reply(_answer(query, settings, view, transport, allowed, room), proof, now=now)
+
+
+def _answer(
+    query: Query,
+    settings: ZoneSettings,
+    view: ZoneView | None,
+    transport: Transport,
+    allowed: Callable[[QueryKind], bool],
+    room: int,
+) -> Reply | TransferReply:
     refuse = partial(_refuse, query, room)
     if query.edns is not None and query.edns.version > 0:
         return refuse(Refusal.BADVERS, Rcode.BADVERS)
-    if query.tsig is not None:
-        return refuse(Refusal.TSIG, Rcode.NOTAUTH)  # no keys are configured: every key is unknown
-    if not allowed:
+    if not allowed(query.kind):
         return refuse(Refusal.ACL, Rcode.REFUSED, Ede.PROHIBITED)
     inside = query.question.rdclass == CLASS_IN and (query.name == settings.apex or is_below(query.name, settings.apex))
     if query.kind is QueryKind.NOTIFY:
@@ -117,7 +145,7 @@ def answer_query(
             return refuse(Refusal.AXFR_OVER_UDP, Rcode.FORMERR)
         return _whole_zone(query, view.version)
     if query.kind is QueryKind.IXFR:
-        return _answer_ixfr(query, view, transport, room)
+        return _answer_ixfr(query, view, transport, room, allowed)
     return _answer_lookup(query, view.version, room)
 
 
@@ -144,7 +172,9 @@ def _whole_zone(query: Query, version: ZoneVersion) -> TransferReply:
     )
 
 
-def _answer_ixfr(query: Query, view: ZoneView, transport: Transport, room: int) -> Reply | TransferReply:
+def _answer_ixfr(
+    query: Query, view: ZoneView, transport: Transport, room: int, allowed: Callable[[QueryKind], bool]
+) -> Reply | TransferReply:
     version = view.version
     serial = query.client_serial
     if serial is None:
@@ -162,7 +192,9 @@ def _answer_ixfr(query: Query, view: ZoneView, transport: Transport, room: int) 
             if not read_header(wire).flags & TC:
                 return Reply(wire=wire, query=query)
         return Reply(wire=compose(query, room=room, authoritative=True, answer=current), query=query)
-    if difference is None or difference.octets > version.octets:
+    if difference is None or (difference.octets > version.octets and allowed(QueryKind.AXFR)):
+        if not allowed(QueryKind.AXFR):
+            return _refuse(query, room, Refusal.ACL, Rcode.REFUSED, Ede.PROHIBITED)
         return _whole_zone(query, version)
     return TransferReply(
         query=query, incremental=True, serial=version.serial, octets=difference.octets, bodies=difference.bodies

@@ -23,6 +23,7 @@ from tapir.codec.dnswire import (
     read_soa_serial,
 )
 from tapir.codec.rpz import CLASS_IN
+from tapir.codec.tsig import TYPE_TSIG, TsigRecord, find_tsig, read_tsig
 from tapir.model.names import Name
 
 OPCODE_QUERY: Final = 0
@@ -32,7 +33,6 @@ TYPE_NS: Final = 2
 TYPE_CNAME: Final = 5
 TYPE_SOA: Final = 6
 TYPE_OPT: Final = 41
-TYPE_TSIG: Final = 250
 TYPE_IXFR: Final = 251
 TYPE_AXFR: Final = 252
 TYPE_MAILB: Final = 253
@@ -72,16 +72,6 @@ class Edns:
     dnssec_ok: bool
 
 
-@attrs.frozen
-class Tsig:
-    """The requester's TSIG record (RFC 8945 §4.2), as far as an error names it."""
-
-    key: Name
-    algorithm: Name
-    signed_and_fudge: bytes
-    original_id: bytes
-
-
 @attrs.frozen(kw_only=True)
 class Query:
     """A request that can be understood."""
@@ -90,7 +80,8 @@ class Query:
     question: Question
     kind: QueryKind
     edns: Edns | None
-    tsig: Tsig | None
+    tsig: TsigRecord | None
+    """its signature, not checked"""
     client_serial: int | None
     """of IXFR: the serial that the secondary has; None where it forgot to say"""
 
@@ -108,6 +99,8 @@ class Malformed:
     question: Question | None
     edns: Edns | None
     """its OPT record where that could be read all the same"""
+    tsig: TsigRecord | None = None
+    """its signature, not checked, where that could be read all the same"""
     rcode: Rcode
     reason: str
 
@@ -132,7 +125,14 @@ def read_query(wire: bytes) -> Query | Malformed | NoReply:
         return NoReply("response")
     if header.opcode not in {OPCODE_QUERY, OPCODE_NOTIFY}:
         reason = f"opcode {header.opcode}"
-        return Malformed(header=header, question=None, edns=_find_edns(wire, header), rcode=Rcode.NOTIMP, reason=reason)
+        return Malformed(
+            header=header,
+            question=None,
+            edns=_find_edns(wire, header),
+            tsig=_find_tsig(wire),
+            rcode=Rcode.NOTIMP,
+            reason=reason,
+        )
     question: Question | None = None
     try:
         if header.counts[0] != 1:
@@ -143,8 +143,14 @@ def read_query(wire: bytes) -> Query | Malformed | NoReply:
         question, position = read_question(wire)
         return _read_rest(wire, header, question, position)
     except WireError as exc:
-        edns = _find_edns(wire, header)
-        return Malformed(header=header, question=question, edns=edns, rcode=Rcode.FORMERR, reason=str(exc))
+        return Malformed(
+            header=header,
+            question=question,
+            edns=_find_edns(wire, header),
+            tsig=_find_tsig(wire),
+            rcode=Rcode.FORMERR,
+            reason=str(exc),
+        )
 
 
 def _find_edns(wire: bytes, header: Header) -> Edns | None:
@@ -166,6 +172,14 @@ def _find_edns(wire: bytes, header: Header) -> Edns | None:
     except WireError:
         pass
     return None
+
+
+def _find_tsig(wire: bytes) -> TsigRecord | None:
+    """The signature of a request that is wrong elsewhere, so that its error is signed, too (RFC 8945 §5.3)."""
+    try:
+        return find_tsig(wire)
+    except WireError:
+        return None
 
 
 def _read_rest(wire: bytes, header: Header, question: Question, position: int) -> Query:
@@ -220,25 +234,13 @@ def _read_edns(wire: bytes, additional: list[Record]) -> Edns | None:
     return Edns(payload=opt.rdclass, version=opt.ttl >> 16 & 0xFF, dnssec_ok=bool(opt.ttl & 0x8000))
 
 
-def _read_tsig(wire: bytes, additional: list[Record]) -> Tsig | None:
+def _read_tsig(wire: bytes, additional: list[Record]) -> TsigRecord | None:
     found = [record for record in additional if record.rdtype == TYPE_TSIG]
     if not found:
         return None
-    record = found[0]
-    if len(found) > 1 or record is not additional[-1]:
+    if len(found) > 1 or found[0] is not additional[-1]:
         raise WireError("it has several TSIG records, or one that is not the last")  # RFC 8945 §5.1
-    key, _ = read_name(wire, record.start)
-    algorithm, position = read_name(wire, record.rdata)
-    if position + 10 > record.end:
-        raise WireError("its TSIG record is cut short")
-    mac_octets = int.from_bytes(wire[position + 8 : position + 10], "big")
-    after_mac = position + 10 + mac_octets
-    if after_mac + 6 > record.end:
-        raise WireError("its TSIG record is cut short")
-    other_octets = int.from_bytes(wire[after_mac + 4 : after_mac + 6], "big")
-    if after_mac + 6 + other_octets != record.end:
-        raise WireError("its TSIG record has the wrong length")
-    return Tsig(key, algorithm, wire[position : position + 8], wire[after_mac : after_mac + 2])
+    return read_tsig(wire, found[0])
 
 
 def _read_client_serial(wire: bytes, question: Question, authority: list[Record]) -> int | None:

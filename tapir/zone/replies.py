@@ -1,14 +1,15 @@
 """Replies as values, and their octets."""
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import attrs
 
 from tapir.codec.dnswire import HEADER_OCTETS, QR, RD, TC, Header, encode_header, encode_record
+from tapir.codec.tsig import Buffer, Signer, Verified
 from tapir.model.names import Name
-from tapir.zone.query import TYPE_OPT, TYPE_TSIG, Edns, Query, QueryKind, Rcode
+from tapir.zone.query import TYPE_OPT, Edns, Query, QueryKind, Rcode
 from tapir.zone.version import Body
 
 OUR_PAYLOAD: Final = 1232
@@ -16,8 +17,9 @@ OUR_PAYLOAD: Final = 1232
 TRANSFER_OCTETS: Final = 16 * 1024
 """the size of transfer messages: as far as compression pointers reach"""
 
-_CLASS_ANY: Final = 255
-_TSIG_BADKEY: Final = 17
+_BATCH_MESSAGES: Final = 32
+# Signing takes some 45 us a message, and all the time of the event loop.
+_SIGNED_BATCH_MESSAGES: Final = 8
 _EDE_OPTION: Final = 15
 _NOTHING: Final[Body] = (0, b"")
 
@@ -28,7 +30,10 @@ class Refusal(enum.StrEnum):
     FORMERR = "formerr"
     NOTIMP = "notimp"
     BADVERS = "badvers"
-    TSIG = "tsig"
+    TSIG_BADSIG = "tsig-badsig"
+    TSIG_BADKEY = "tsig-badkey"
+    TSIG_BADTIME = "tsig-badtime"
+    TSIG_BADTRUNC = "tsig-badtrunc"
     ACL = "acl"
     NOTIFY = "notify"
     OUTSIDE = "outside"
@@ -99,6 +104,9 @@ class TransferReply:
     """about what will be sent"""
     bodies: Iterable[Body]
     """can be iterated anew"""
+    verified: Verified | None = None
+    """how the request was signed: each message is then signed, too"""
+    made_at: int = 0
 
     @property
     def kind(self) -> QueryKind:
@@ -115,14 +123,42 @@ class TransferReply:
 
     def messages(self) -> Iterator[bytes]:
         """The messages, each at most 16 KiB, with the request's ID and its question as it was sent."""
+        return map(b"".join, self._messages(lambda: self.made_at))
+
+    def batches(self, *, now: Callable[[], int]) -> Iterator[list[Buffer]]:
+        """The messages as they go over a stream, each behind its length; the records are not copied.
+
+        A batch takes half a millisecond to make at most, so whoever sends it lets others have their turn. `now` is
+        asked for each message that is signed: a slow reader takes longer than a signature holds.
+        """
+        most = 3 * (_BATCH_MESSAGES if self.verified is None else _SIGNED_BATCH_MESSAGES)
+        batch: list[Buffer] = []
+        for head, body, tail in self._messages(now):
+            batch += ((len(head) + len(body) + len(tail)).to_bytes(2, "big") + head, body, tail)
+            if len(batch) >= most:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _messages(self, now: Callable[[], int]) -> Iterator[tuple[bytes, Buffer, bytes]]:
+        """Of each message what is before its records, the records, and what is after them."""
         query = self.query
+        question = query.question.octets
         opt = encode_opt(query.edns)
         flags = reply_flags(query.header, authoritative=True)
+        id_ = query.header.id
+        signer = Signer(self.verified.key, request_mac=self.verified.mac) if self.verified is not None else None
         # Every message repeats the question: the records' owners point at the name in it.
-        counts_and_question = HEADER_OCTETS + len(query.question.octets)
-        for count, body in pack(self.bodies, TRANSFER_OCTETS - counts_and_question - len(opt)):
-            header = encode_header(query.header.id, flags, (1, count, 0, 1 if opt else 0))
-            yield b"".join((header, query.question.octets, body, opt))
+        limit = TRANSFER_OCTETS - HEADER_OCTETS - len(question) - len(opt) - (signer.octets if signer else 0)
+        extra = 1 if opt else 0
+        for count, body in pack(self.bodies, limit):
+            header = encode_header(id_, flags, (1, count, 0, extra))
+            if signer is None:
+                yield header + question, body, opt
+            else:
+                record = signer.sign((header, question, body, opt), id_=id_, now=now())
+                yield encode_header(id_, flags, (1, count, 0, extra + 1)) + question, body, opt + record
 
     def __repr__(self) -> str:
         form = "difference" if self.incremental else "whole zone"
@@ -161,17 +197,6 @@ def encode_opt(edns: Edns | None, *, rcode: int = 0, ede: Ede | None = None) -> 
     return encode_record(b"\0", TYPE_OPT, OUR_PAYLOAD, (rcode >> 4) << 24 | edns.dnssec_ok << 15, option)
 
 
-def encode_tsig_error(query: Query) -> bytes:
-    """The unsigned TSIG record that says BADKEY (RFC 8945 §5.2.1, §5.3.2)."""
-    tsig = query.tsig
-    if tsig is None:
-        return b""
-    mac = b"\0\0"
-    error = _TSIG_BADKEY.to_bytes(2, "big")
-    rdata = tsig.algorithm + tsig.signed_and_fudge + mac + tsig.original_id + error + b"\0\0"
-    return encode_record(tsig.key, TYPE_TSIG, _CLASS_ANY, 0, rdata)
-
-
 def compose(
     query: Query,
     *,
@@ -184,11 +209,10 @@ def compose(
 ) -> bytes:
     """One reply to `query`; what does not fit in `room` is left out whole, and TC says so (RFC 2181 §9)."""
     opt = encode_opt(query.edns, rcode=rcode, ede=ede)
-    tsig = encode_tsig_error(query)
     flags = reply_flags(query.header, authoritative=authoritative, rcode=rcode)
-    counts = (1, answer[0], authority[0], bool(opt) + bool(tsig))
+    counts = (1, answer[0], authority[0], 1 if opt else 0)
     question = query.question.octets
-    wire = b"".join((encode_header(query.header.id, flags, counts), question, answer[1], authority[1], opt, tsig))
+    wire = b"".join((encode_header(query.header.id, flags, counts), question, answer[1], authority[1], opt))
     if len(wire) <= room:
         return wire
     header = encode_header(query.header.id, flags | TC, (1, 0, 0, 1 if opt else 0))

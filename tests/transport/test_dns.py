@@ -15,15 +15,12 @@ from tapir.transport.dns import (
     Deframer,
     Endpoint,
     MessageStream,
-    PeerGone,
-    PeerStalled,
     TcpListener,
     UdpExchange,
     bind_endpoints,
-    format_address,
     frame,
-    unmap_address,
 )
+from tapir.transport.streams import PeerGone, PeerStalled, format_address, unmap_address
 
 LOCAL = ("127.0.0.1", 0)
 
@@ -77,7 +74,7 @@ def test_a_host_name_is_no_address() -> None:
 
 async def _connected(endpoint: Endpoint) -> tuple[MessageStream, trio.SocketStream]:
     client = await trio.open_tcp_stream(*endpoint.address)
-    return await endpoint.tcp.accept(), client
+    return MessageStream(await endpoint.tcp.accept()), client
 
 
 async def test_a_stream_of_queries_and_answers() -> None:
@@ -88,7 +85,7 @@ async def test_a_stream_of_queries_and_answers() -> None:
             await client.send_all(frame(b"first") + frame(b"second") + b"\0")
             assert await server.receive() == b"first"
             assert await server.receive() == b"second"
-            await server.send(frame(b"answer"), patience=5)
+            await server.send([frame(b"answer")], patience=5)
             assert await client.receive_some(100) == b"\0\6answer"
             await client.send_eof()
             assert await server.receive() is None
@@ -115,7 +112,7 @@ async def test_a_peer_that_reads_nothing_is_given_up_and_its_data_dropped() -> N
         server, client = await _connected(endpoint)
         async with client:
             with pytest.raises(PeerStalled, match=r"read nothing for 0\.05 s"):
-                await server.send(bytes(64 << 20), patience=0.05)
+                await server.send([bytes(64 << 20)], patience=0.05)
             server.abort()
             with pytest.raises(trio.BrokenResourceError):
                 await _read_all(client)
@@ -135,7 +132,7 @@ async def test_a_reset_is_the_peers_doing() -> None:
         with pytest.raises(PeerGone, match=r"127\.0\.0\.1:\d+: Connection reset"):
             await server.receive()
         with pytest.raises(PeerGone):
-            await server.send(b"more", patience=5)
+            await server.send([b"more"], patience=5)
         server.close()
 
 

@@ -291,7 +291,7 @@ def test_an_unknown_key_is_badkey(ask):
     key = dns.tsig.Key("some.key.", b"secret", "hmac-sha256")
     query.use_tsig(key)
     reply = ask(query, transport=TCP)
-    assert reply.refusal is Refusal.TSIG
+    assert reply.refusal is Refusal.TSIG_BADKEY
     assert struct.unpack_from("!6H", reply.wire)[1:] == (0x8009 | (query.flags & dns.flags.RD), 1, 0, 0, 2)
     with pytest.raises(dns.tsig.PeerBadKey):
         dns.message.from_wire(reply.wire, keyring={key.name: key}, request_mac=query.mac)

@@ -1,27 +1,96 @@
-"""Who may ask for the zone, decided by prefix; pure, but for a bounded memory of earlier decisions."""
+"""Who may ask for what: rules by prefix, key, transport and kind of query; pure, but for a bounded memory.
 
+Rules are gone through in their order, and the first one that a query *fits* decides: its address is in the rule's
+networks, it is signed by one of the rule's keys where there are any, and it came as secured as the rule wants. An
+address that an `alone` rule has is judged by such rules only. Who fits no rule may nothing.
+"""
+
+import enum
 from collections import OrderedDict
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
+import attrs
+
+from tapir.model.names import Name, format_name
+from tapir.zone.query import QueryKind
+
 Network = IPv4Network | IPv6Network
+
+EVERYTHING: Final = frozenset({QueryKind.SOA, QueryKind.IXFR, QueryKind.AXFR, QueryKind.LOOKUP})
 
 _REMEMBERED: Final = 4096
 _REPORTED: Final = 1024
 
 
-class AccessList:
-    """Which addresses are inside any of `networks`; the last few thousand answers are remembered."""
+class Secured(enum.IntEnum):
+    """How well a query's way is secured; the higher includes the lower."""
 
-    def __init__(self, networks: Iterable[Network]) -> None:
-        self._networks = tuple(networks)
+    NO = 0
+    TLS = 1
+    CLIENT_CERTIFICATE = 2
+
+
+_WANTED: Final = {Secured.TLS: "over TLS", Secured.CLIENT_CERTIFICATE: "over TLS with a client certificate"}
+
+
+@attrs.frozen(kw_only=True)
+class AccessRule:
+    """Queries from `networks`, signed by one of `keys` and as well `secured`, may be of `kinds`.
+
+    `label` is the configuration key that the rule comes from.
+    """
+
+    label: str
+    networks: tuple[Network, ...]
+    keys: frozenset[Name] = frozenset()
+    """none: a signature is not needed"""
+    secured: Secured = Secured.NO
+    kinds: frozenset[QueryKind] = EVERYTHING
+    alone: bool = False
+
+
+@attrs.frozen
+class Grant:
+    """What one sender may ask; `reason` says what the others would need, or is empty where no rule has the address."""
+
+    kinds: frozenset[QueryKind]
+    reason: str = ""
+
+    def allows(self, kind: QueryKind) -> bool:
+        """Whether a query of `kind` is answered. Who may ask anything is told what we say to a NOTIFY."""
+        return kind in self.kinds or (kind is QueryKind.NOTIFY and bool(self.kinds))
+
+
+_NOTHING: Final = Grant(frozenset())
+
+
+class AccessList:
+    """`rules`, and which of them have an address; that is remembered for the last few thousand addresses."""
+
+    def __init__(self, rules: Iterable[AccessRule]) -> None:
+        self._rules = tuple(rules)
         # A spoofed flood has a new address in every datagram, so the memory is bounded, and parsing an address is
         # what costs: a secondary asks a thousand times from one.
-        self._decided: OrderedDict[str, bool] = OrderedDict()
+        self._decided: OrderedDict[str, tuple[AccessRule, ...]] = OrderedDict()
 
-    def allows(self, host: str) -> bool:
-        """Whether `host`, an address as text, may ask; what is no address may not."""
+    def covers(self, host: str, *, secured: Secured) -> bool:
+        """Whether `host`, an address as text, may ask anything at all if it has the right key."""
+        return any(rule.kinds and rule.secured <= secured for rule in self._rules_of(host))
+
+    def grant(self, host: str, *, secured: Secured = Secured.NO, key: Name | None = None) -> Grant:
+        """What `host` may ask, when the query is signed by `key` (None: not signed) and so well secured."""
+        rules = self._rules_of(host)
+        for rule in rules:
+            if secured >= rule.secured and (not rule.keys or key in rule.keys):
+                return Grant(rule.kinds, f"{rule.label} allows {_listed(rule.kinds)}")
+        if not rules:
+            return _NOTHING
+        needs = " or ".join(dict.fromkeys(_needs(rule) for rule in rules if rule.kinds))
+        return Grant(frozenset(), f"{rules[0].label} wants it {needs}" if needs else f"{rules[0].label} allows nothing")
+
+    def _rules_of(self, host: str) -> tuple[AccessRule, ...]:
         decided = self._decided.get(host)
         if decided is None:
             decided = self._decide(host)
@@ -30,13 +99,23 @@ class AccessList:
                 self._decided.popitem(last=False)
         return decided
 
-    def _decide(self, host: str) -> bool:
+    def _decide(self, host: str) -> tuple[AccessRule, ...]:
         try:
             address = ip_address(host)
         except ValueError:
-            return False
+            return ()
         # `in` is False, not an error, when the versions differ.
-        return any(address in network for network in self._networks)
+        found = tuple(rule for rule in self._rules if any(address in network for network in rule.networks))
+        return tuple(rule for rule in found if rule.alone) or found
+
+
+def _listed(kinds: frozenset[QueryKind]) -> str:
+    return ", ".join(kind.value for kind in QueryKind if kind in kinds) or "nothing"
+
+
+def _needs(rule: AccessRule) -> str:
+    signed = "signed by the key " + " or ".join(sorted(format_name(key) for key in rule.keys)) if rule.keys else ""
+    return " and ".join(filter(None, (signed, _WANTED.get(rule.secured))))
 
 
 def allowing_line(host: str, key: str) -> str:
@@ -48,7 +127,8 @@ def allowing_line(host: str, key: str) -> str:
 class FirstTimes:
     """Tells the first time of an address from the others; once the memory is full, none is a first time.
 
-    What is logged once an address must be bounded in all, since UDP sources can be spoofed.
+    What is logged once an address must be bounded in all, since UDP sources can be spoofed. What is told apart may
+    be more than an address: any text.
     """
 
     def __init__(self, capacity: int = _REPORTED) -> None:

@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from tapir.services.authority.secondaries import NotifyStatus
-from tapir.transport.dns import Address, format_address
+from tapir.transport.streams import Address, format_address
 from tapir.zone.notify import (
     NotifyAnswer,
     NotifyOutcome,

@@ -13,7 +13,8 @@ from tapir.model.messages.zone import GetSecondaries
 from tapir.services.authority.delivery import Delivery, DeliverySchedule, NotifyTransport
 from tapir.services.authority.messages import GetView, Publish, SecondarySeen
 from tapir.services.authority.secondaries import NotifyStatus, Secondaries
-from tapir.transport.dns import Address, UdpExchange, format_address
+from tapir.transport.dns import UdpExchange
+from tapir.transport.streams import Address, format_address
 from tapir.zone.serial import next_serial
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """What the zone server answers, and what it counts while it does: between `zone.answers` and the sockets.
 
-Every query is held against the access list, whatever it asks: no resolver's client ever talks to this server, and
+Every query is held against the access rules, whatever it asks: no resolver's client ever talks to this server, and
 a lookup tells as much of the zone as a transfer, only slower.
 """
 
@@ -9,14 +9,18 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+import attrs
 import trio
 
-from tapir.services.authority.access import AccessList, FirstTimes, Network, allowing_line
+from tapir.codec.tsig import Keys, Rejected, TsigError, TsigKey, Verified
+from tapir.model.names import format_name
+from tapir.services.authority.access import AccessList, AccessRule, FirstTimes, Grant, Secured, allowing_line
 from tapir.services.authority.messages import SecondarySeen
 from tapir.zone.answers import Answer, answer_malformed, answer_query
 from tapir.zone.query import Malformed, NoReply, Query, QueryKind, read_query
 from tapir.zone.replies import TCP, UDP, Refusal, Reply, TransferReply, Transport
 from tapir.zone.settings import ZoneSettings
+from tapir.zone.signing import NO_KEYS, Proof, authenticate
 from tapir.zone.view import ZoneView
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ _SECONDARY: Final = frozenset({QueryKind.SOA, QueryKind.AXFR, QueryKind.IXFR})
 _UDP_CHANGES: Final = 256
 _LIGHT_CHANGES: Final = 2048
 _REPORTED_FAILURES: Final = 10
+_SECOND: Final = 1_000_000
 
 RunBlocking = Callable[[Callable[[], Answer]], Awaitable[Answer]]
 
@@ -45,8 +50,9 @@ class Responder:
     def __init__(
         self,
         settings: ZoneSettings,
-        allow: "Iterable[Network]",
+        rules: "Iterable[AccessRule]",
         *,
+        keys: "Iterable[TsigKey]" = (),
         log: "logging.LoggerAdapter[Any]",
         now: Callable[[], int],
         seen: Callable[[SecondarySeen], None],
@@ -61,47 +67,46 @@ class Responder:
         # Two that ask from the same serial after one NOTIFY: the second finds what the first has netted.
         self._netting = trio.Lock()
         self._failures = 0
-        self.allow(allow)
+        self._keys: Keys = NO_KEYS
+        self.configure(rules, keys)
 
-    def allow(self, networks: "Iterable[Network]") -> None:
-        """From now on these may ask; who is refused is reported anew."""
-        self._access = AccessList(networks)
+    def configure(self, rules: "Iterable[AccessRule]", keys: "Iterable[TsigKey]" = ()) -> None:
+        """From now on these rules and keys hold; who is refused is reported anew."""
+        self._access = AccessList(rules)
+        self._keys = {key.name: key for key in keys}
         self._reported = FirstTimes()
 
-    def allows(self, host: str) -> bool:
-        """Whether `host` may ask."""
-        return self._access.allows(host)
+    def covers(self, host: str, *, secured: Secured = Secured.NO) -> bool:
+        """Whether `host` may ask anything at all if it has the right key."""
+        return self._access.covers(host, secured=secured)
 
     def respond_datagram(self, wire: bytes, host: str) -> Answer:
         """What to answer over UDP."""
         self.counters["udp"] += 1
         try:
-            query = read_query(wire)
+            asked = self._read(wire, host, Secured.NO)
             view = self.view
-            if isinstance(query, Query) and view is not None and _changes(view, query, _UDP_CHANGES) > _UDP_CHANGES:
+            if asked.is_granted and view is not None and _changes(view, asked.query, _UDP_CHANGES) > _UDP_CHANGES:
                 # Without its journal the view answers one SOA, which tells the secondary to come over TCP.
                 view = ZoneView(version=view.version)
-            return self._note(self._answer(query, host, view, UDP), host)
+            return self._note(asked, self._answer(asked, view, UDP))
         except Exception:  # noqa: BLE001 - `_fail` counts and logs it
             return self._fail(host)
 
-    async def respond_stream(self, wire: bytes, host: str, run_blocking: RunBlocking) -> Answer:
-        """What to answer over TCP; netting a long journal is left to `run_blocking`."""
-        self.counters["tcp"] += 1
+    async def respond_stream(
+        self, wire: bytes, host: str, run_blocking: RunBlocking, *, secured: Secured = Secured.NO
+    ) -> Answer:
+        """What to answer over TCP or TLS; netting a long journal is left to `run_blocking`."""
+        self.counters["tcp" if secured is Secured.NO else "tls"] += 1
         try:
-            query = read_query(wire)
+            asked = self._read(wire, host, secured)
             view = self.view
-            if (
-                isinstance(query, Query)
-                and view is not None
-                and self._access.allows(host)
-                and _changes(view, query, _LIGHT_CHANGES) > _LIGHT_CHANGES
-            ):
+            if asked.is_granted and view is not None and _changes(view, asked.query, _LIGHT_CHANGES) > _LIGHT_CHANGES:
                 async with self._netting:
-                    answer = await run_blocking(partial(self._answer, query, host, view, TCP))
+                    answer = await run_blocking(partial(self._answer, asked, view, TCP))
             else:
-                answer = self._answer(query, host, view, TCP)
-            return self._note(answer, host)
+                answer = self._answer(asked, view, TCP)
+            return self._note(asked, answer)
         except Exception:  # noqa: BLE001 - `_fail` counts and logs it
             return self._fail(host)
 
@@ -110,33 +115,61 @@ class Responder:
         self.counters["transfers_incremental" if reply.incremental else "transfers_full"] += 1
         self._tell(host, reply.kind, reply.serial)
 
-    def _answer(
-        self, query: Query | Malformed | NoReply, host: str, view: ZoneView | None, transport: Transport
-    ) -> Answer:
+    def refuse_stranger(self, host: str) -> None:
+        """`host` came to a TLS address, and may not ask anything."""
+        self.refusals[Refusal.ACL] += 1
+        if self._reported.note(host):
+            self._log.warning("refused TLS from %s; this would allow it: %s", host, allowing_line(host, KEY))
+
+    def refuse_protocol(self, host: str) -> None:
+        """`host` speaks TLS without the name of DNS in it."""
+        self.refusals["tls-alpn"] += 1
+        if self._reported.note(f"{host} tls-alpn"):
+            self._log.warning("refused TLS from %s: it does not name the protocol `dot` (ALPN, RFC 9103 §7.1)", host)
+
+    def _read(self, wire: bytes, host: str, secured: Secured) -> "_Asked":
+        query: Query | Malformed | NoReply = read_query(wire)
+        proof: Proof = None
+        if not isinstance(query, NoReply):
+            query, proof = authenticate(query, wire, self._keys, now=self._now())
+        key = proof.key.name if isinstance(proof, Verified) else None
+        return _Asked(query, proof, host, self._access.grant(host, secured=secured, key=key))
+
+    def _answer(self, asked: "_Asked", view: ZoneView | None, transport: Transport) -> Answer:
+        query = asked.query
         match query:
             case Query():
-                allowed = self._access.allows(host)
-                return answer_query(query, settings=self._settings, view=view, transport=transport, allowed=allowed)
+                return answer_query(
+                    query,
+                    settings=self._settings,
+                    view=view,
+                    transport=transport,
+                    allowed=asked.grant.allows,
+                    proof=asked.proof,
+                    now=self._now(),
+                )
             case Malformed():
-                return answer_malformed(query)
+                return answer_malformed(query, proof=asked.proof, now=self._now())
             case NoReply():
                 return query
             case _:
                 assert_never(query)
 
-    def _note(self, answer: Answer, host: str) -> Answer:
+    def _note(self, asked: "_Asked", answer: Answer) -> Answer:
+        if isinstance(asked.proof, Verified):
+            self.counters["signed"] += 1
         match answer:
             case NoReply():
                 self.refusals[answer.reason] += 1
             case Reply(refusal=Refusal() as refusal):
                 self.refusals[refusal.value] += 1
-                if refusal is Refusal.ACL:
-                    self._report_refused(host, answer.kind)
+                if refusal is Refusal.ACL or isinstance(asked.proof, Rejected):
+                    self._report_refused(asked, refusal)
             case Reply() | TransferReply():
                 kind = answer.kind
                 if kind is not None:
                     self.counters[kind.value] += 1
-                    self._tell(host, kind, answer.client_serial)
+                    self._tell(asked.host, kind, answer.client_serial)
             case _:
                 assert_never(answer)
         return answer
@@ -145,13 +178,36 @@ class Responder:
         if kind in _SECONDARY:
             self._seen(SecondarySeen(address=host, query=kind.value, serial=serial, at=self._now()))
 
-    def _report_refused(self, host: str, kind: QueryKind | None) -> None:
-        if not self._reported.note(host):
+    def _report_refused(self, asked: "_Asked", refusal: Refusal) -> None:
+        host = asked.host
+        if not self._reported.note(host if refusal is Refusal.ACL else f"{host} {refusal}"):
             return
-        what = kind.value if kind is not None else "message"
-        self._log.warning("refused %s from %s; this would allow it: %s", what, host, allowing_line(host, KEY))
+        what = asked.query.kind.value if isinstance(asked.query, Query) else "message"
+        if isinstance(asked.proof, Rejected):
+            self._log.warning("refused %s from %s: %s", what, host, self._explain(asked.proof))
+        elif asked.grant.reason:
+            self._log.warning("refused %s from %s: %s", what, host, asked.grant.reason)
+        else:
+            self._log.warning("refused %s from %s; this would allow it: %s", what, host, allowing_line(host, KEY))
         if self._reported.full:
             self._log.warning("so many addresses are refused that further ones are only counted")
+
+    def _explain(self, rejected: Rejected) -> str:
+        record = rejected.record
+        key = format_name(record.key)
+        match rejected.error:
+            case TsigError.BADKEY if record.key in self._keys:
+                return f"BADKEY, the key {key} is of another algorithm here, {self._keys[record.key].algorithm}"
+            case TsigError.BADKEY:
+                return f"BADKEY, no key is called {key} here, see `keys`"
+            case TsigError.BADSIG:
+                return f"BADSIG, the key {key} has another secret there than here"
+            case TsigError.BADTIME:
+                return f"BADTIME, it was signed {record.signed - self._now() // _SECOND:+} s from now by our clock"
+            case TsigError.BADTRUNC:
+                return "BADTRUNC, its signature is cut short, and only whole ones are taken"
+            case _:
+                assert_never(rejected.error)
 
     def _fail(self, host: str) -> NoReply:
         # One query never stops the server: what goes wrong here is a fault of ours in answering, and the next query
@@ -163,9 +219,25 @@ class Responder:
         return NoReply("internal")
 
 
-def _changes(view: ZoneView, query: Query, most: int) -> int:
+@attrs.frozen
+class _Asked:
+    """A message, what its signature proves, and what its sender may ask."""
+
+    query: Query | Malformed | NoReply
+    proof: Proof
+    host: str
+    grant: Grant
+
+    @property
+    def is_granted(self) -> bool:
+        """Whether it is a query that access control lets pass."""
+        query = self.query
+        return isinstance(query, Query) and not isinstance(self.proof, Rejected) and self.grant.allows(query.kind)
+
+
+def _changes(view: ZoneView, query: Query | Malformed | NoReply, most: int) -> int:
     """How many changes an IXFR would have to net; counted to a little more than `most` only."""
-    if query.kind is not QueryKind.IXFR or query.client_serial is None:
+    if not isinstance(query, Query) or query.kind is not QueryKind.IXFR or query.client_serial is None:
         return 0
     changes = 0
     for step in view.journal.since(query.client_serial) or ():

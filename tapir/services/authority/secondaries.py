@@ -13,7 +13,7 @@ import attrs
 
 from tapir.model.messages.zone import SecondaryStatus
 from tapir.services.authority.messages import SecondarySeen
-from tapir.transport.dns import Address, format_address, unmap_address
+from tapir.transport.streams import Address, format_address, unmap_address
 from tapir.zone.serial import is_newer
 
 _REMEMBERED: Final = 256

@@ -1,34 +1,31 @@
-"""The zone server: UDP and TCP on every configured address, one immutable view behind them.
+"""The zone server: UDP, TCP and TLS on every configured address, one immutable view behind them.
 
-Each UDP socket has one task, which answers in batches. Each TCP connection has one task, which answers query after
-query, and writes a transfer message by message: what a secondary does not read is never kept here. Whoever neither
-asks nor reads is closed by a deadline, whoever opens too many connections gets no more of them.
+Each UDP socket has one task, which answers in batches. Each connection has one task (`conversation`). Whoever neither
+asks nor reads is closed by a deadline, whoever opens too many connections gets no more of them, and on a TLS address
+who may not ask is not even shaken hands with.
 """
 
-from collections.abc import Callable
+import ssl
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import trio
 
 from actors import Actor, ActorRef, Context, MailboxSpec, Overflow, StopReason
+from tapir.codec.tsig import TsigKey
 from tapir.model.messages.zone import GetServer, ServerStatus
+from tapir.services.authority.access import AccessRule, Secured
 from tapir.services.authority.connections import ConnectionLedger
+from tapir.services.authority.conversation import PROTOCOL, Patience, converse
 from tapir.services.authority.messages import GetView, Publish, SecondarySeen
-from tapir.services.authority.responder import Responder
-from tapir.transport.dns import (
-    Address,
-    Endpoint,
-    MessageStream,
-    PeerGone,
-    PeerStalled,
-    bind_endpoints,
-    format_address,
-    frame,
-)
-from tapir.zone.answers import Answer
-from tapir.zone.replies import Reply, TransferReply
+from tapir.services.authority.responder import KEY, Responder
+from tapir.transport.dns import BindError, Endpoint, TcpListener, bind_endpoints, bind_listeners
+from tapir.transport.streams import Address, TcpStream, format_address
+from tapir.transport.tls import TlsError, server_context
+from tapir.zone.replies import Reply
 from tapir.zone.settings import ZoneSettings
 
 MAILBOX: Final = MailboxSpec(capacity=16, overflow=Overflow.COALESCE, key=type)
@@ -38,18 +35,40 @@ _BATCH: Final = 64
 
 
 @attrs.frozen(kw_only=True)
+class TlsSettings:
+    """Where to listen for transfers over TLS (RFC 9103), and by which files, which are read anew with each reload."""
+
+    addresses: tuple[Address, ...]
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    """whose client certificates are good; without it none is asked for"""
+    require_client_certificate: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class ServerSettings:
     """Where to listen, who may ask, and how much one may hold; times in seconds."""
 
     zone: ZoneSettings
     addresses: tuple[Address, ...]
     allow: tuple[IPv4Network | IPv6Network, ...]
+    """who may ask everything, signed or not; `rules` come first"""
+    rules: tuple[AccessRule, ...] = ()
+    keys: tuple[TsigKey, ...] = ()
+    tls: TlsSettings | None = None
     max_connections: int = 512
     max_connections_per_address: int = 64
     idle_timeout: float = 10.0
     """how long a connection may be without a whole query"""
     write_timeout: float = 30.0
     """how long a peer may take nothing of what it asked for"""
+    handshake_timeout: float = 5.0
+
+    @property
+    def access(self) -> tuple[AccessRule, ...]:
+        """All rules, in the order in which they are tried."""
+        return (*self.rules, AccessRule(label=KEY, networks=self.allow))
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +89,9 @@ class ZoneServer(Actor[ServerMessage]):
         self._keeper = keeper
         self._notifier = notifier
         self._endpoints: tuple[Endpoint, ...] = ()
+        self._tls_listeners: tuple[TcpListener, ...] = ()
+        self._tls: ssl.SSLContext | None = None
+        """for new connections; None while there is no good certificate"""
         self._ledger = ConnectionLedger(
             total=settings.max_connections, per_address=settings.max_connections_per_address
         )
@@ -77,12 +99,22 @@ class ZoneServer(Actor[ServerMessage]):
     async def started(self, ctx: Context[ServerMessage]) -> None:
         """Listen, and answer from what the keeper has published."""
         settings = self._settings
-        self._responder = Responder(settings.zone, settings.allow, log=ctx.log, now=ctx.now, seen=self._tell_notifier)
+        self._responder = Responder(
+            settings.zone, settings.access, keys=settings.keys, log=ctx.log, now=ctx.now, seen=self._tell_notifier
+        )
         self._responder.view = await self._keeper.ask(GetView())
+        await self._load_certificate(ctx)
         self._endpoints = bind_endpoints(settings.addresses)
+        try:
+            self._tls_listeners = bind_listeners(settings.tls.addresses if settings.tls else ())
+        except BindError:
+            self._close()
+            raise
         for endpoint in self._endpoints:
             ctx.start_soon(self._serve_datagrams, endpoint)
-            ctx.start_soon(self._accept, ctx, endpoint)
+            ctx.start_soon(self._accept, ctx, endpoint.tcp)
+        for listener in self._tls_listeners:
+            ctx.start_soon(self._accept_tls, ctx, listener)
         ctx.log.info("listening on %s", ", ".join(self._listening()))
 
     async def receive(self, ctx: Context[ServerMessage], message: ServerMessage) -> None:
@@ -91,25 +123,54 @@ class ZoneServer(Actor[ServerMessage]):
             case Publish():
                 self._responder.view = message.view
             case ConfigureServer():
-                self._configure(ctx, message.settings)
+                await self._configure(ctx, message.settings)
             case GetServer():
                 ctx.reply(self._status())
 
     async def stopping(self, ctx: Context[ServerMessage], reason: StopReason) -> None:
         """Stop listening; connections end with their tasks."""
+        self._close()
+
+    def _close(self) -> None:
         for endpoint in self._endpoints:
             endpoint.close()
+        for listener in self._tls_listeners:
+            listener.close()
 
-    def _configure(self, ctx: Context[ServerMessage], settings: ServerSettings) -> None:
+    async def _configure(self, ctx: Context[ServerMessage], settings: ServerSettings) -> None:
         before, self._settings = self._settings, settings
-        if settings.allow != before.allow:
-            self._responder.allow(settings.allow)
+        if (settings.access, settings.keys) != (before.access, before.keys):
+            self._responder.configure(settings.access, settings.keys)
         self._ledger.total = settings.max_connections
         self._ledger.per_address = settings.max_connections_per_address
-        if settings.addresses != before.addresses:
+        await self._load_certificate(ctx)
+        tls = settings.tls.addresses if settings.tls else ()
+        tls_before = before.tls.addresses if before.tls else ()
+        if (settings.addresses, tls) != (before.addresses, tls_before):
             ctx.log.warning(
                 "other addresses are listened on only after a restart; now: %s", ", ".join(self._listening())
             )
+
+    async def _load_certificate(self, ctx: Context[ServerMessage]) -> None:
+        """Read the files of TLS, also when the settings are the same: certificates are renewed in place."""
+        tls = self._settings.tls
+        if tls is None:
+            return
+        make = partial(
+            server_context,
+            certificate=tls.certificate,
+            key=tls.key,
+            client_ca=tls.client_ca,
+            require_client_certificate=tls.require_client_certificate,
+            protocols=(PROTOCOL,),
+        )
+        try:
+            self._tls = await ctx.run_blocking(make)
+        except TlsError as exc:
+            kept = (
+                "the one before stays in use" if self._tls else "nobody is served over TLS until a reload finds it good"
+            )
+            ctx.log.error("dnsengine.tls: %s; %s", exc, kept)
 
     def _tell_notifier(self, seen: SecondarySeen) -> None:
         self._notifier.tell_nowait(seen)
@@ -131,78 +192,67 @@ class ZoneServer(Actor[ServerMessage]):
             # Also where `stopping` is not called: when the whole run is cancelled.
             udp.close()
 
-    # -- TCP
+    # -- TCP and TLS
 
-    async def _accept(self, ctx: Context[ServerMessage], endpoint: Endpoint) -> None:
+    async def _accept(self, ctx: Context[ServerMessage], listener: TcpListener) -> None:
         try:
             while True:
-                self._admit(ctx, await endpoint.tcp.accept())
+                stream = await listener.accept()
+                self._admit(ctx, stream, stranger=not self._responder.covers(stream.peer[0]), tls=None)
         except trio.ClosedResourceError:
             return
         finally:
-            endpoint.tcp.close()
+            listener.close()
 
-    def _admit(self, ctx: Context[ServerMessage], stream: MessageStream) -> None:
-        stranger = not self._responder.allows(stream.peer[0])
+    async def _accept_tls(self, ctx: Context[ServerMessage], listener: TcpListener) -> None:
+        try:
+            while True:
+                stream = await listener.accept()
+                if self._tls is None:
+                    self._responder.counters["tls_without_certificate"] += 1
+                    stream.abort()
+                elif not self._responder.covers(stream.peer[0], secured=Secured.CLIENT_CERTIFICATE):
+                    # A handshake costs as much as a hundred queries, and could only end with a refusal.
+                    self._responder.refuse_stranger(stream.peer[0])
+                    stream.abort()
+                else:
+                    self._admit(ctx, stream, stranger=False, tls=self._tls)
+        except trio.ClosedResourceError:
+            return
+        finally:
+            listener.close()
+
+    def _admit(
+        self, ctx: Context[ServerMessage], stream: TcpStream, *, stranger: bool, tls: ssl.SSLContext | None
+    ) -> None:
         limit = self._ledger.admit(stream.peer[0], stranger=stranger)
         if limit is not None:
             self._responder.refusals[limit.value] += 1
             stream.abort()
             return
-        self._responder.counters["connections"] += 1
-        ctx.start_soon(self._serve_stream, ctx, stream, stranger, name=f"{ctx.path} {format_address(stream.peer)}")
+        self._responder.counters["connections" if tls is None else "connections_tls"] += 1
+        name = f"{ctx.path} {format_address(stream.peer)}"
+        ctx.start_soon(self._converse, ctx, stream, stranger, tls, name=name)
 
-    async def _serve_stream(self, ctx: Context[ServerMessage], stream: MessageStream, stranger: bool) -> None:
-        counters = self._responder.counters
+    async def _converse(
+        self, ctx: Context[ServerMessage], stream: TcpStream, stranger: bool, tls: ssl.SSLContext | None
+    ) -> None:
         try:
-            await self._converse(ctx, stream)
-        except PeerGone:
-            counters["connections_broken"] += 1
-        except PeerStalled:
-            counters["connections_stalled"] += 1
-            # What it did not read would else wait in the kernel for as long as it likes.
-            stream.abort()
-        except Exception:
-            # One connection never stops the server, see Responder.
-            counters["connections_failed"] += 1
-            ctx.log.exception("the connection with %s ended by a fault in tapir", format_address(stream.peer))
+            await converse(stream, tls=tls, responder=self._responder, ctx=ctx, patience=self._patience)
         finally:
-            stream.close()
             self._ledger.release(stream.peer[0], stranger=stranger)
 
-    async def _converse(self, ctx: Context[ServerMessage], stream: MessageStream) -> None:
-        host = stream.peer[0]
-
-        async def run_blocking(make: Callable[[], Answer]) -> Answer:
-            return await ctx.run_blocking(make)
-
-        while True:
-            message: bytes | None = None
-            with trio.move_on_after(self._settings.idle_timeout) as idle:
-                message = await stream.receive()
-            if message is None:
-                if idle.cancelled_caught:
-                    self._responder.counters["connections_idle"] += 1
-                return
-            answer = await self._responder.respond_stream(message, host, run_blocking)
-            match answer:
-                case Reply():
-                    await stream.send(frame(answer.wire), patience=self._settings.write_timeout)
-                case TransferReply():
-                    await self._transfer(stream, answer)
-                    self._responder.note_transferred(answer, host)
-                case _:
-                    # What is not answered takes no time: others have their turn all the same.
-                    await trio.lowlevel.checkpoint()
-
-    async def _transfer(self, stream: MessageStream, reply: TransferReply) -> None:
-        for message in reply.messages():
-            await stream.send(frame(message), patience=self._settings.write_timeout)
+    def _patience(self) -> Patience:
+        settings = self._settings
+        return Patience(idle=settings.idle_timeout, write=settings.write_timeout, handshake=settings.handshake_timeout)
 
     # -- how it stands
 
     def _listening(self) -> tuple[str, ...]:
-        return tuple(format_address(endpoint.address) for endpoint in self._endpoints)
+        return (
+            *(format_address(endpoint.address) for endpoint in self._endpoints),
+            *(f"{format_address(listener.address)} (TLS)" for listener in self._tls_listeners),
+        )
 
     def _status(self) -> ServerStatus:
         counters = self._responder.counters.copy()
@@ -210,6 +260,8 @@ class ZoneServer(Actor[ServerMessage]):
             counters["udp_errors"] += endpoint.udp.errors
             counters["udp_unsent"] += endpoint.udp.unsent
             counters["accept_exhausted"] += endpoint.tcp.exhausted
+        for listener in self._tls_listeners:
+            counters["accept_exhausted"] += listener.exhausted
         return ServerStatus(
             listening=self._listening(),
             counters=tuple(sorted(counters.items())),

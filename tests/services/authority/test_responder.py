@@ -12,7 +12,8 @@ import pytest
 from tapir.model.actions import Action
 from tapir.model.blocks import EMPTY_RECORDS, RecordBlock, RecordDelta, VersionDelta
 from tapir.model.names import parse_name
-from tapir.services.authority.responder import Responder
+from tapir.services.authority.access import AccessRule
+from tapir.services.authority.responder import KEY, Responder
 from tapir.zone.journal import Journal
 from tapir.zone.replies import Reply, TransferReply
 from tapir.zone.settings import ZoneSettings
@@ -35,7 +36,8 @@ def view_after(changes: int) -> ZoneView:
 
 def responder(view: ZoneView) -> Responder:
     log = logging.LoggerAdapter(logging.getLogger("test"))
-    made = Responder(ZONE, [ip_network("192.0.2.0/24")], log=log, now=lambda: 0, seen=lambda _: None)
+    rule = AccessRule(label=KEY, networks=(ip_network("192.0.2.0/24"),))
+    made = Responder(ZONE, [rule], log=log, now=lambda: 0, seen=lambda _: None)
     made.view = view
     return made
 

@@ -32,7 +32,8 @@ from tapir.model.names import parse_name
 from tapir.services.authority import responder
 from tapir.services.authority.messages import GetView, Publish, SecondarySeen
 from tapir.services.authority.server import MAILBOX, ConfigureServer, ServerSettings, ZoneServer
-from tapir.transport.dns import bind_endpoints, format_address
+from tapir.transport.dns import bind_endpoints
+from tapir.transport.streams import format_address
 from tapir.zone.journal import Journal
 from tapir.zone.settings import ZoneSettings
 from tapir.zone.version import ZoneVersion

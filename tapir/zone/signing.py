@@ -1,0 +1,70 @@
+"""TSIG around requests and replies: what a signature proves, and the reply that fits what it proves.
+
+Everything else in this package answers as if there were no signatures.
+"""
+
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+import attrs
+
+from tapir.codec.dnswire import WireError, encode_header
+from tapir.codec.tsig import Keys, Rejected, Signer, TsigError, Verified, check_request, encode_rejection, seal, signed
+from tapir.zone.query import Malformed, Query, Rcode
+from tapir.zone.replies import Refusal, Reply, TransferReply, encode_opt, reply_flags
+
+Proof = Verified | Rejected | None
+"""What a request's signature proves; None where it has none."""
+
+NO_KEYS: Final[Keys] = MappingProxyType({})
+
+_REFUSALS: Final = {
+    TsigError.BADSIG: Refusal.TSIG_BADSIG,
+    TsigError.BADKEY: Refusal.TSIG_BADKEY,
+    TsigError.BADTIME: Refusal.TSIG_BADTIME,
+    TsigError.BADTRUNC: Refusal.TSIG_BADTRUNC,
+}
+
+Answered = TypeVar("Answered", Reply, TransferReply, Reply | TransferReply)
+
+
+def authenticate(query: Query | Malformed, wire: bytes, keys: Keys, *, now: int) -> tuple[Query | Malformed, Proof]:
+    """What the signature of `query`, read from `wire`, proves; one of an impossible length makes it Malformed."""
+    if query.tsig is None:
+        return query, None
+    try:
+        return query, check_request(wire, query.tsig, keys, now=now)
+    except WireError as exc:
+        malformed = Malformed(
+            header=query.header, question=query.question, edns=query.edns, rcode=Rcode.FORMERR, reason=str(exc)
+        )
+        return malformed, None
+
+
+def reject(query: Query | Malformed, rejected: Rejected, *, now: int) -> Reply:
+    """NOTAUTH with the TSIG record that says why (RFC 8945 §5.2, §5.3.2).
+
+    It repeats nothing that was not there, so it is about as long as what it answers.
+    """
+    question = query.question.octets if query.question is not None else b""
+    opt = encode_opt(query.edns)
+    flags = reply_flags(query.header, rcode=Rcode.NOTAUTH)
+    wire = encode_header(query.header.id, flags, (1 if question else 0, 0, 0, 1 if opt else 0)) + question + opt
+    if rejected.key is None:
+        record = encode_rejection(rejected)
+    else:
+        record = Signer(rejected.key, request_mac=rejected.record.mac).sign_rejection(wire, rejected, now=now)
+    return Reply(
+        wire=seal(wire, record),
+        query=query if isinstance(query, Query) else None,
+        refusal=_REFUSALS[rejected.error],
+    )
+
+
+def sign_reply(reply: Answered, proof: Verified | None, *, now: int) -> Answered:
+    """`reply` signed by the key that its request was signed by; room for the signature must have been left."""
+    if proof is None:
+        return reply
+    if isinstance(reply, TransferReply):
+        return attrs.evolve(reply, verified=proof, made_at=now)
+    return attrs.evolve(reply, wire=signed(reply.wire, Signer(proof.key, request_mac=proof.mac), now=now))
