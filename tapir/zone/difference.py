@@ -1,44 +1,103 @@
 """Differences between contents, and what becomes of differences that follow each other."""
 
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 
+import tapir.kernels.zone
 from tapir.model.actions import Action
-from tapir.model.blocks import NameBlock, RecordBlock, RecordDelta
+from tapir.model.blocks import EMPTY_NAMES, EMPTY_RECORDS, NameBlock, RecordBlock, RecordDelta
 from tapir.model.names import Name, format_name
+from tapir.zone.columns import NO_NUMBERS, Numbers, joined, offsets_of, scratch
 from tapir.zone.errors import ZoneError
-from tapir.zone.version import ZoneVersion
+from tapir.zone.order import is_ordered, order_of, taken
 
-_PART: Final = 16_384
+if TYPE_CHECKING:
+    from tapir.zone.version import ZoneVersion
 
 
-def difference(version: ZoneVersion, content: RecordBlock) -> RecordDelta:
+@attrs.frozen(kw_only=True, eq=False)
+class Changes:
+    """Names in canonical order, none twice, with the action of each before and after (`Action.NONE` for no record)."""
+
+    names: NameBlock
+    before: bytes
+    after: bytes
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+    def name(self, index: int) -> Name:
+        """The name of change `index`."""
+        return name_of(self.names, index)
+
+    def delta(self) -> RecordDelta:
+        """The changes that change something, as a difference."""
+        before = np.frombuffer(self.before, dtype=np.uint8)
+        after = np.frombuffer(self.after, dtype=np.uint8)
+        changed = before != after
+        return RecordDelta(
+            removed=_records(self.names, before, np.flatnonzero(changed & (before != 0)).astype(np.uint32)),
+            added=_records(self.names, after, np.flatnonzero(changed & (after != 0)).astype(np.uint32)),
+        )
+
+
+NO_CHANGES = Changes(names=EMPTY_NAMES, before=b"", after=b"")
+
+
+def difference(version: "ZoneVersion", content: RecordBlock) -> RecordDelta:
     """The least delta that makes `version` hold exactly `content`, which may be in any order.
 
-    A million names are compared part by part, dealt out by their hash, so that no call holds the interpreter
-    for long and no dictionary of them all is made. Raises ZoneError for a name twice in `content`.
+    Quickest when it is in canonical order. Raises ZoneError for a name twice in `content`.
     """
-    present = version.records()
-    parts = 1 + (len(present) + len(content)) // (2 * _PART)
-    removed: list[tuple[Name, int]] = []
-    added: list[tuple[Name, int]] = []
-    for ours, theirs in zip(_deal(present, parts), _deal(content, parts), strict=True):
-        wanted = dict(theirs)
-        if len(wanted) != len(theirs):
-            [(twice, _)] = Counter(name for name, _ in theirs).most_common(1)
-            raise ZoneError(f"{format_name(twice)} is twice in the content of the zone")
-        for name, action in ours:
-            want = wanted.pop(name, Action.NONE)
-            if want != action:
-                removed.append((name, action))
-                if want:
-                    added.append((name, want))
-        added.extend(wanted.items())
-    return RecordDelta(removed=_block(removed), added=_block(added))
+    order = order_without_repeats(content.names)
+    tail_starts = version.encoding.tail_starts
+    offsets = offsets_of(content.names)
+    numbers = NO_NUMBERS if order is None else order.data
+    added = np.empty(len(content), dtype=np.uint32)
+    state = np.zeros(2, dtype=np.int64).data
+    longest = max((len(chunk) for chunk in version.chunks), default=0)
+    gone = np.empty(longest, dtype=np.uint16).data
+    names: list[NameBlock] = []
+    actions: list[bytes] = []
+    for chunk in version.chunks:
+        count = tapir.kernels.zone.differ(
+            chunk.wire,
+            chunk.places,
+            chunk.actions,
+            tail_starts,
+            content.names.data,
+            offsets,
+            numbers,
+            content.actions,
+            gone,
+            added.data,
+            state,
+            scratch(),
+        )
+        if count:
+            names.append(chunk.names(tail_starts, gone[:count]))
+            actions.append(np.frombuffer(chunk.actions, dtype=np.uint8)[np.asarray(gone[:count])].tobytes())
+    rest = np.arange(state[0], len(content), dtype=np.uint32)
+    new = np.concatenate((added[: state[1]], rest if order is None else order[rest]))
+    return RecordDelta(
+        removed=RecordBlock(names=joined(names), actions=b"".join(actions)) if names else EMPTY_RECORDS,
+        added=_records(content.names, np.frombuffer(content.actions, dtype=np.uint8), new),
+    )
+
+
+def order_without_repeats(names: NameBlock) -> Numbers | None:
+    """The canonical order of `names`, None if they stand in it. Raises ZoneError for a name that is there twice."""
+    if is_ordered(names):
+        return None
+    order = order_of(names)
+    adds = b"\1" * len(names)
+    _, repeated = _net(names, adds, adds, order)
+    if repeated is not None:
+        raise ZoneError(f"{format_name(name_of(names, repeated))} is there twice in the content of the zone")
+    return order
 
 
 def invert(delta: RecordDelta) -> RecordDelta:
@@ -47,47 +106,68 @@ def invert(delta: RecordDelta) -> RecordDelta:
 
 
 def compose(deltas: Iterable[RecordDelta]) -> RecordDelta:
-    """The net effect of `deltas`, each applied to what the one before it left.
+    """The net effect of `deltas`, each applied to what the one before it left, in canonical order.
 
     A name that ends as it began is not in it. Raises ZoneError for deltas that cannot follow each other.
     """
-    before: dict[Name, int] = {}
-    after: dict[Name, int] = {}
-    for delta in deltas:
-        for name, action in zip(delta.removed.names, delta.removed.actions, strict=True):
-            if after.get(name, action) != action:
-                raise ZoneError(f"{format_name(name)} is removed where an earlier change left another state")
-            before.setdefault(name, action)
-            after[name] = Action.NONE
-        for name, action in zip(delta.added.names, delta.added.actions, strict=True):
-            if after.get(name, Action.NONE) != Action.NONE:
-                raise ZoneError(f"{format_name(name)} is added where an earlier change left it present")
-            before.setdefault(name, Action.NONE)
-            after[name] = action
-    changed = [name for name, action in before.items() if after[name] != action]
-    return RecordDelta(
-        removed=_block([(name, before[name]) for name in changed if before[name]]),
-        added=_block([(name, after[name]) for name in changed if after[name]]),
+    parts = [part for delta in deltas for part in (delta.removed, delta.added)]
+    if not parts:
+        return RecordDelta()
+    names, adds, actions = _steps(parts)
+    changes, misfit = _net(names, adds, actions, order_of(names))
+    if misfit is not None:
+        name = format_name(name_of(names, misfit))
+        if adds[misfit]:
+            raise ZoneError(f"{name} is added where an earlier change left it present")
+        raise ZoneError(f"{name} is removed where an earlier change left another state")
+    return changes.delta()
+
+
+def changes_of(delta: RecordDelta) -> Changes:
+    """What `delta` does to each name. Raises ZoneError for a name twice in one block, or with action NONE."""
+    names, adds, actions = _steps((delta.removed, delta.added))
+    nothing = actions.find(Action.NONE)
+    if nothing >= 0:
+        name = format_name(name_of(names, nothing))
+        raise ZoneError(f"{name} has action NONE in a change, which a zone cannot say")
+    changes, misfit = _net(names, adds, actions, order_of(names))
+    if misfit is not None:
+        raise ZoneError(f"{format_name(name_of(names, misfit))} is twice in one block of a change")
+    return changes
+
+
+def name_of(names: NameBlock, index: int) -> Name:
+    """Name `index` of a block."""
+    offsets = offsets_of(names)
+    return Name(names.data[offsets[index] : offsets[index + 1]])
+
+
+def _steps(parts: Sequence[RecordBlock]) -> tuple[NameBlock, bytes, bytes]:
+    """All records of parts that remove and add by turns, in one row: their names, whether they add, their actions."""
+    adds = b"".join([bytes((number & 1,)) * len(part) for number, part in enumerate(parts)])
+    return joined([part.names for part in parts]), adds, b"".join([part.actions for part in parts])
+
+
+def _net(names: NameBlock, adds: bytes, actions: bytes, order: Numbers) -> tuple[Changes, int | None]:
+    """What the steps come to; or the number of one that does not follow the one before it."""
+    heads = np.empty(len(order), dtype=np.uint32)
+    before = np.empty(len(order), dtype=np.uint8)
+    after = np.empty(len(order), dtype=np.uint8)
+    count = tapir.kernels.zone.net(
+        names.data,
+        offsets_of(names),
+        order.data,
+        adds,
+        actions,
+        heads.data,
+        before.data,
+        after.data,
     )
+    if count < 0:
+        return NO_CHANGES, -1 - count
+    changes = Changes(names=taken(names, heads[:count]), before=before[:count].tobytes(), after=after[:count].tobytes())
+    return changes, None
 
 
-def _deal(records: RecordBlock, parts: int) -> Iterator[list[tuple[Name, int]]]:
-    """The records in `parts` parts by the hash of their name."""
-    if parts == 1:
-        yield list(zip(records.names, records.actions, strict=True))
-        return
-    data = records.names.data
-    offsets = memoryview(records.names.offsets).cast("I")
-    actions = records.actions
-    numbers = np.frombuffer(array("I", [hash(name) % parts for name in records.names]), dtype=np.uint32)
-    dealt = np.argsort(numbers, kind="stable")
-    start = 0
-    for end in np.cumsum(np.bincount(numbers, minlength=parts)).tolist():
-        yield [(Name(data[offsets[i] : offsets[i + 1]]), actions[i]) for i in dealt[start:end].tolist()]
-        start = end
-
-
-def _block(records: list[tuple[Name, int]]) -> RecordBlock:
-    return RecordBlock(
-        names=NameBlock.of(name for name, _ in records), actions=bytes([action for _, action in records])
-    )
+def _records(names: NameBlock, actions: "np.ndarray[tuple[int], np.dtype[np.uint8]]", numbers: Numbers) -> RecordBlock:
+    return RecordBlock(names=taken(names, numbers), actions=actions[numbers].tobytes())

@@ -2,7 +2,9 @@
 
 import hashlib
 import struct
+from array import array
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 
 import attrs
@@ -27,6 +29,19 @@ class ZoneEncoding:
     ns: bytes
     digest: str
     """changes with anything in the settings that a secondary holds"""
+    tail_octets: bytes = attrs.field(init=False)
+    """`tails` back to back, for kernels; tail i begins at `tail_starts[i]`"""
+    tail_starts: memoryview = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        ends = accumulate(map(len, self.tails), initial=0)
+        object.__setattr__(self, "tail_octets", b"".join(self.tails))
+        object.__setattr__(self, "tail_starts", memoryview(array("I", ends).tobytes()).cast("I"))
+
+    @property
+    def longest(self) -> int:
+        """How many octets a rule's name has at most."""
+        return MAX_NAME + 1 - len(self.settings.apex)
 
     def soa(self, serial: int, *, owner: bytes = QUESTION_POINTER, negative: bool = False) -> bytes:
         """The SOA record of `serial`; in a `negative` answer its TTL is as RFC 2308 §3 wants it."""
@@ -37,11 +52,18 @@ class ZoneEncoding:
 
     def record(self, name: Name, action: int) -> bytes:
         """The rule's record, for a message whose question asks for the zone; raises ZoneError."""
-        if not 0 < action < len(self.tails) or not self.tails[action]:
-            raise ZoneError(f"{format_name(name)} has action {label_of(action)}, which this zone cannot say")
-        if not 1 < len(name) <= MAX_NAME + 1 - len(self.settings.apex):
-            raise ZoneError(f"{format_name(name)} with the zone's name is no owner of 2 to {MAX_NAME} octets")
+        problem = self.problem_of(name, action)
+        if problem:
+            raise ZoneError(problem)
         return encode_record(name, self.tails[action])
+
+    def problem_of(self, name: Name, action: int) -> str:
+        """Why no record says this; empty if there is one."""
+        if not 0 < action < len(self.tails) or not self.tails[action]:
+            return f"{format_name(name)} has action {label_of(action)}, which this zone cannot say"
+        if not 1 < len(name) <= self.longest:
+            return f"{format_name(name)} with the zone's name is no owner of 2 to {MAX_NAME} octets"
+        return ""
 
 
 def label_of(action: int) -> str:

@@ -26,7 +26,7 @@ def look_up(version: ZoneVersion, name: Name) -> Found:
     if action:
         return Found(action, exists=True)
     key = order_key(name)
-    before, after = version.neighbours(key)
+    before, after = version.neighbours(name)
     if after.startswith(key):
         return _EMPTY
     # The closest encloser is the longest ancestor that one of the neighbours lies at or below.

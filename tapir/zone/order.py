@@ -6,18 +6,15 @@ non-terminal is seen from its neighbour. Labels may hold octets 0 and 1 themselv
 (0 → 1 1, 1 → 1 2), which keeps the order and frees 0 for closing.
 """
 
-from array import array
-from bisect import bisect_right
-from collections.abc import Iterator
-from typing import Final
+import os
 
 import numpy as np
 
+import tapir.kernels.order
+import tapir.kernels.zone
 from tapir.model.blocks import NameBlock
 from tapir.model.names import Name
-
-_BUCKET: Final = 1024
-_SAMPLES_PER_BUCKET: Final = 8
+from tapir.zone.columns import Numbers, filled, lengths_of, offsets_of, scratch
 
 
 def order_key(name: Name) -> bytes:
@@ -41,34 +38,33 @@ def _escape(label: bytes) -> bytes:
     return label.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1")
 
 
-def in_order(names: NameBlock) -> Iterator[tuple[bytes, int]]:
-    """Every name's (order key, index in `names`), in order; equal names stay in the order given.
-
-    A million names are not sorted at once: one call of `sorted` would hold the interpreter for a second, and
-    their keys would take more memory than the zone. They are dealt into buckets of about a thousand by
-    sampled splitters, and each bucket is sorted as it is reached.
-    """
-    data = names.data
-    offsets = memoryview(names.offsets).cast("I")
-    if len(names) <= 2 * _BUCKET:
-        yield from sorted((order_key(name), index) for index, name in enumerate(names))
-        return
-    splitters = _splitters(names)
-    buckets = array("I", [bisect_right(splitters, order_key(name)) for name in names])
-    numbers = np.frombuffer(buckets, dtype=np.uint32)
-    dealt = np.argsort(numbers, kind="stable")
-    ends = np.cumsum(np.bincount(numbers, minlength=len(splitters) + 1))
-    start = 0
-    for end in ends.tolist():
-        indices = dealt[start:end].tolist()
-        yield from sorted((order_key(Name(data[offsets[i] : offsets[i + 1]])), i) for i in indices)
-        start = end
+def is_ordered(names: NameBlock) -> bool:
+    """Whether the names stand in canonical order and none is there twice."""
+    return bool(tapir.kernels.zone.disorder(names.data, offsets_of(names), scratch()) == len(names))
 
 
-def _splitters(names: NameBlock) -> list[bytes]:
+def order_of(names: NameBlock) -> Numbers:
+    """The numbers of the names, in canonical order; equal names stay in the order given."""
     count = len(names)
-    data = names.data
-    offsets = memoryview(names.offsets).cast("I")
-    step = max(1, _BUCKET // _SAMPLES_PER_BUCKET)
-    sample = sorted(order_key(Name(data[offsets[i] : offsets[i + 1]])) for i in range(0, count, step))
-    return sample[_SAMPLES_PER_BUCKET::_SAMPLES_PER_BUCKET]
+    offsets = offsets_of(names)
+    keys = np.empty(tapir.kernels.order.key_octets(names.data, offsets), dtype=np.uint8).data
+    starts = np.empty(count + 1, dtype=np.uint32).data
+    order = np.empty(count, dtype=np.uint32)
+    tapir.kernels.order.make_keys(names.data, offsets, scratch(), keys, starts)
+    words = np.empty(count, dtype=np.uint64).data
+    stack = np.empty(384, dtype=np.int64).data
+    tapir.kernels.order.sort(keys, starts, order.data, words, stack, int.from_bytes(os.urandom(4)))
+    return order
+
+
+def taken(names: NameBlock, numbers: Numbers) -> NameBlock:
+    """The names of these numbers, in this order."""
+    offsets = np.empty(len(numbers) + 1, dtype=np.uint32).data
+    size = int(lengths_of(names)[numbers].sum())
+    source = offsets_of(names)
+    if size:
+        data = filled(size, lambda out: tapir.kernels.zone.take(names.data, source, numbers.data, out, offsets))
+    else:
+        data = b""
+        offsets[0] = 0
+    return NameBlock(data=data, offsets=bytes(offsets))

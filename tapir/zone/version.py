@@ -4,28 +4,27 @@ A successor shares every chunk that its delta does not touch, so a version of a 
 predecessor's memory plus a few chunks, and one changed name the rebuilding of one chunk.
 """
 
-from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterator
 from itertools import chain
 
 import attrs
 
+import tapir.kernels.zone
 from tapir.model.actions import Action
-from tapir.model.blocks import EMPTY_RECORDS, NameBlock, RecordBlock, RecordDelta
+from tapir.model.blocks import EMPTY_RECORDS, RecordBlock, RecordDelta
 from tapir.model.names import ROOT, Name, format_name
-from tapir.zone.chunk import MIN_OCTETS, Chunk, Entry, Packer, owner_of
-from tapir.zone.encoding import ZoneEncoding, encoding_of, label_of
+from tapir.zone.chunk import MIN_OCTETS, NO_RECORDS, Chunk, Packer, names_of
+from tapir.zone.columns import offsets_of, scratch
+from tapir.zone.difference import Changes, changes_of, order_without_repeats
+from tapir.zone.encoding import ZoneEncoding, encoding_of
 from tapir.zone.errors import ZoneError
-from tapir.zone.order import in_order, order_key
+from tapir.zone.order import order_key
 from tapir.zone.serial import check_serial
 from tapir.zone.settings import ZoneSettings
 
 Body = tuple[int, bytes]
 """A number of records, and their wire form in a message whose question asks for the zone."""
-
-Change = tuple[bytes, Name, int, int]
-"""An order key, its name, and the actions (`Action.NONE` for no record) before and after."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -54,21 +53,10 @@ class ZoneVersion:
         Raises ZoneError for a name that is there twice, that is too long below the zone's, or whose action
         the zone cannot say.
         """
-        encoding = encoding_of(settings)
-        chunks = _pack_as_given(encoding, records)
-        if chunks is None:
-            names = records.names
-            actions = records.actions
-            packer = Packer(encoding.tails)
-            previous = b""
-            for key, name, action in _sorted_records(names, actions):
-                if key == previous:
-                    raise ZoneError(f"{format_name(name)} is there twice")
-                previous = key
-                packer.add((encoding.record(name, action), action))
-            packer.flush()
-            chunks = packer.chunks
-        return cls(encoding, check_serial(serial), tuple(chunks))
+        packer = Packer(encoding_of(settings))
+        packer.pack(records, order_without_repeats(records.names))
+        packer.flush()
+        return cls(encoding_of(settings), check_serial(serial), tuple(packer.chunks))
 
     @property
     def settings(self) -> ZoneSettings:
@@ -96,34 +84,30 @@ class ZoneVersion:
         """The action of the rule `name` (without the zone's name); NONE when there is no such rule."""
         if name == ROOT or not self.chunks:
             return Action.NONE
-        key = order_key(name)
-        position = self._chunk_of(key)
-        chunk = self.chunks[position]
-        index = self._seek(chunk, key)
-        if index == len(chunk) or chunk.key(index, self.encoding.tails) != key:
-            return Action.NONE
-        return Action(chunk.actions[index])
+        chunk = self.chunks[self._chunk_of(order_key(name))]
+        index, found = chunk.seek(name)
+        return Action(chunk.actions[index]) if found else Action.NONE
 
-    def neighbours(self, key: bytes) -> tuple[bytes, bytes]:
-        """The order keys of the last rule before `key`, which is no rule's own, and of the first one after it.
+    def neighbours(self, name: Name) -> tuple[bytes, bytes]:
+        """The order keys of the last rule before `name`, which is no rule's own, and of the first one after it.
 
         Empty for none.
         """
         if not self.chunks:
             return b"", b""
-        tails = self.encoding.tails
-        position = self._chunk_of(key)
+        tail_starts = self.encoding.tail_starts
+        position = self._chunk_of(order_key(name))
         chunk = self.chunks[position]
-        index = self._seek(chunk, key)
-        before = chunk.key(index - 1, tails) if index else b""
+        index, _ = chunk.seek(name)
+        before = chunk.key(index - 1, tail_starts) if index else b""
         if index < len(chunk):
-            return before, chunk.key(index, tails)
+            return before, chunk.key(index, tail_starts)
         return before, self.firsts[position + 1] if position + 1 < len(self.chunks) else b""
 
     def names(self) -> Iterator[Name]:
         """The names of all rules, in canonical order."""
-        tails = self.encoding.tails
-        return chain.from_iterable(chunk.names(tails) for chunk in self.chunks)
+        tail_starts = self.encoding.tail_starts
+        return chain.from_iterable(chunk.names(tail_starts) for chunk in self.chunks)
 
     def __iter__(self) -> Iterator[tuple[Name, Action]]:
         actions = chain.from_iterable(chunk.actions for chunk in self.chunks)
@@ -131,18 +115,8 @@ class ZoneVersion:
 
     def records(self) -> RecordBlock:
         """All rules, in canonical order: what `build` makes this version from again."""
-        data = bytearray()
-        offsets = array("I", [0])
-        position = 0
-        tails = self.encoding.tails
-        for chunk in self.chunks:
-            names = list(chunk.names(tails))
-            data += b"".join(names)
-            for name in names:
-                position += len(name)
-                offsets.append(position)
-        actions = b"".join([chunk.actions for chunk in self.chunks])
-        return RecordBlock(names=NameBlock(data=bytes(data), offsets=offsets.tobytes()), actions=actions)
+        names = names_of(self.chunks, self.encoding.tail_starts)
+        return RecordBlock(names=names, actions=b"".join([chunk.actions for chunk in self.chunks]))
 
     def bodies(self) -> Iterator[Body]:
         """All records of a full transfer, from SOA to SOA, as bodies of at most 15 KiB."""
@@ -157,11 +131,6 @@ class ZoneVersion:
         """The number of the chunk in whose range `key` falls."""
         return max(0, bisect_right(self.firsts, key) - 1)
 
-    def _seek(self, chunk: Chunk, key: bytes) -> int:
-        """The number of the first record of `chunk` that is not before `key`."""
-        tails = self.encoding.tails
-        return bisect_left(range(len(chunk)), key, key=lambda index: chunk.key(index, tails))
-
     # -- making the next one
 
     def successor(self, delta: RecordDelta, serial: int) -> "ZoneVersion":
@@ -172,111 +141,38 @@ class ZoneVersion:
         """
         if check_serial(serial) == self.serial:
             raise ZoneError(f"the successor of serial {serial} needs another serial")
-        packer = Packer(self.encoding.tails)
+        changes = changes_of(delta)
+        packer = Packer(self.encoding, f"serial {self.serial}")
         chunks = self.chunks
         done = 0
         """how many chunks of ours are in the packer"""
-        changes = _changes(delta)
-        change = next(changes, None)
-        while change is not None:
-            position = self._chunk_of(change[0])
+        made = 0
+        """how many of the changes are"""
+        while made < len(changes):
+            position = self._chunk_of(order_key(changes.name(made)))
             packer.chunks += chunks[done:position]
-            until = self.firsts[position + 1] if position + 1 < len(chunks) else None
-            entries = chunks[position].entries() if chunks else []
-            change = self._merge(packer, entries, change, changes, until)
             done = position + 1
+            made = packer.merge(
+                chunks[position] if chunks else NO_RECORDS, changes, made, self._until(changes, made, done)
+            )
             while 0 < packer.pending_octets < MIN_OCTETS and done < len(chunks):
                 # Too small to be a message of its own: it takes its right neighbour in, with the changes there.
-                entries = chunks[done].entries()
                 done += 1
-                until = self.firsts[done] if done < len(chunks) else None
-                if change is not None and (until is None or change[0] < until):
-                    change = self._merge(packer, entries, change, changes, until)
-                else:
-                    packer.extend(entries)
+                made = packer.merge(chunks[done - 1], changes, made, self._until(changes, made, done))
             if 0 < packer.pending_octets < MIN_OCTETS:
                 packer.reopen()
             packer.flush()
         packer.chunks += chunks[done:]
         return ZoneVersion(self.encoding, serial, tuple(packer.chunks))
 
+    def _until(self, changes: Changes, made: int, position: int) -> int:
+        """The number of the first change that does not fall before chunk `position`; `made` of them do."""
+        if position >= len(self.chunks):
+            return len(changes)
+        names = changes.names
+        wire = self.chunks[position].wire
+        return int(tapir.kernels.zone.reach(names.data, offsets_of(names), made, wire, scratch()))
+
     def restated(self, settings: ZoneSettings, serial: int) -> "ZoneVersion":
         """The same rules under changed `settings`, as `serial`; no journal leads from this version there."""
         return ZoneVersion.build(settings, serial, self.records())
-
-    def _merge(
-        self, packer: Packer, entries: list[Entry], change: Change, changes: Iterator[Change], until: bytes | None
-    ) -> Change | None:
-        """Pack `entries` with the changes before `until`; returns the first change that is not."""
-        tails = self.encoding.tails
-        position = 0
-        following: Change | None = change
-        while following is not None and (until is None or following[0] < until):
-            key, name, old, new = following
-            index = bisect_left(entries, key, lo=position, key=lambda entry: order_key(owner_of(entry, tails)))
-            packer.extend(entries[position:index])
-            found = index < len(entries) and owner_of(entries[index], tails) == name
-            present = entries[index][1] if found else Action.NONE
-            if present != old:
-                raise ZoneError(
-                    f"the change of {format_name(name)} from {label_of(old)} to {label_of(new)} does not fit "
-                    f"serial {self.serial}, where it is {label_of(present)}"
-                )
-            if new:
-                packer.add((self.encoding.record(name, new), new))
-            position = index + 1 if found else index
-            following = next(changes, None)
-        packer.extend(entries[position:])
-        return following
-
-
-def _pack_as_given(encoding: ZoneEncoding, records: RecordBlock) -> list[Chunk] | None:
-    """The chunks of `records` if these are in canonical order, without a name twice; else None."""
-    packer = Packer(encoding.tails)
-    previous = b""
-    for name, action in zip(records.names, records.actions, strict=True):
-        key = order_key(name)
-        if key <= previous and name != ROOT:
-            return None
-        previous = key
-        packer.add((encoding.record(name, action), action))
-    packer.flush()
-    return packer.chunks
-
-
-def _sorted_records(names: NameBlock, actions: bytes) -> Iterator[tuple[bytes, Name, int]]:
-    data = names.data
-    offsets = memoryview(names.offsets).cast("I")
-    for key, index in in_order(names):
-        yield key, Name(data[offsets[index] : offsets[index + 1]]), actions[index]
-
-
-def _changes(delta: RecordDelta) -> Iterator[Change]:
-    """What `delta` does to each name, in canonical order; raises ZoneError for a name twice in one block."""
-    removed = _once(_sorted_records(delta.removed.names, delta.removed.actions))
-    added = _once(_sorted_records(delta.added.names, delta.added.actions))
-    old = next(removed, None)
-    new = next(added, None)
-    while old is not None or new is not None:
-        if new is None or (old is not None and old[0] < new[0]):
-            assert old is not None  # noqa: S101  for mypy
-            yield old[0], old[1], old[2], Action.NONE
-            old = next(removed, None)
-        elif old is None or new[0] < old[0]:
-            yield new[0], new[1], Action.NONE, new[2]
-            new = next(added, None)
-        else:
-            yield new[0], new[1], old[2], new[2]
-            old = next(removed, None)
-            new = next(added, None)
-
-
-def _once(records: Iterable[tuple[bytes, Name, int]]) -> Iterator[tuple[bytes, Name, int]]:
-    previous: bytes | None = None
-    for record in records:
-        if record[0] == previous:
-            raise ZoneError(f"{format_name(record[1])} is twice in one block of a change")
-        if record[2] == Action.NONE:
-            raise ZoneError(f"{format_name(record[1])} has action NONE in a change, which a zone cannot say")
-        previous = record[0]
-        yield record

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import attrs
 
 from tapir.model.blocks import RecordBlock
-from tapir.zone.chunk import FILL_OCTETS
+from tapir.zone.chunk import Packer
 from tapir.zone.errors import ZoneError
 from tapir.zone.journal import Journal
 from tapir.zone.settings import ZoneSettings
@@ -87,15 +87,7 @@ class ZoneView:
 
 
 def _bodies(version: ZoneVersion, records: RecordBlock) -> Iterator[Body]:
-    pieces: list[bytes] = []
-    octets = 0
-    for name, action in zip(records.names, records.actions, strict=True):
-        record = version.encoding.record(name, action)
-        pieces.append(record)
-        octets += len(record)
-        if octets >= FILL_OCTETS:
-            yield len(pieces), b"".join(pieces)
-            pieces.clear()
-            octets = 0
-    if pieces:
-        yield len(pieces), b"".join(pieces)
+    packer = Packer(version.encoding)
+    packer.pack(records)
+    packer.flush()
+    return ((len(chunk), chunk.wire) for chunk in packer.chunks)

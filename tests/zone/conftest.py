@@ -7,7 +7,6 @@ import pytest
 import tapir.zone.chunk
 import tapir.zone.replies
 import tapir.zone.version
-import tapir.zone.view
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock
 from tapir.model.names import parse_name
@@ -33,6 +32,5 @@ def tiny_chunks() -> Iterator[None]:
         patch.setattr(tapir.zone.chunk, "MAX_OCTETS", 240)
         patch.setattr(tapir.zone.chunk, "FILL_OCTETS", 200)
         patch.setattr(tapir.zone.version, "MIN_OCTETS", 80)
-        patch.setattr(tapir.zone.view, "FILL_OCTETS", 200)
         patch.setattr(tapir.zone.replies, "TRANSFER_OCTETS", 500)
         yield

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import dns.name
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from tapir.model.blocks import NameBlock
 from tapir.model.names import ROOT, Name, canonical_key, is_below, parse_name
-from tapir.zone.order import in_order, order_key
+from tapir.zone.order import is_ordered, order_key, order_of, taken
 
 ODD = st.sampled_from([b"\0", b"\1", b"\2", b"a", b"*", b"\0a", b"\1\1", b"\1\2", b"ab", b"\0\0", b"\xff"])
 NAMES = st.lists(st.one_of(ODD, st.binary(min_size=1, max_size=4)), max_size=5).map(
@@ -53,5 +54,21 @@ def test_blocks_come_in_order_whatever_their_size(count, given_order):
         names.sort(key=order_key, reverse=given_order == "reversed")
     if given_order == "equal":
         names = names[:1] * count
-    expected = sorted((order_key(name), index) for index, name in enumerate(names))
-    assert list(in_order(NameBlock.of(names))) == expected
+    expected = sorted(range(count), key=lambda index: (order_key(names[index]), index))
+    block = NameBlock.of(names)
+    assert order_of(block).tolist() == expected
+    assert list(taken(block, order_of(block))) == [names[index] for index in expected]
+    keys = [order_key(name) for name in names]
+    assert is_ordered(block) == all(left < right for left, right in pairwise(keys))
+
+
+@given(names=st.lists(NAMES, max_size=40), first=st.integers(0, 3))
+def test_any_names_are_sorted_as_by_their_keys(names, first):
+    """Also those of a block that is a window on a longer one."""
+    whole = NameBlock.of(names)
+    block = NameBlock(data=whole.data, offsets=whole.offsets[4 * first :]) if first <= len(names) else whole
+    names = list(block)
+    assert order_of(block).tolist() == sorted(range(len(names)), key=lambda index: (order_key(names[index]), index))
+    keys = [order_key(name) for name in names]
+    assert is_ordered(block) == all(left < right for left, right in pairwise(keys))
+    assert list(taken(block, order_of(block))) == sorted(names, key=order_key)

@@ -18,7 +18,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import tapir.zone.chunk
 import tapir.zone.replies
 import tapir.zone.version
-import tapir.zone.view
 from tapir.codec.rpz import action_of
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
@@ -114,7 +113,6 @@ class Transfers(RuleBasedStateMachine):
             (tapir.zone.chunk, "MAX_OCTETS", 240),
             (tapir.zone.chunk, "FILL_OCTETS", 200),
             (tapir.zone.version, "MIN_OCTETS", 80),
-            (tapir.zone.view, "FILL_OCTETS", 200),
             (tapir.zone.replies, "TRANSFER_OCTETS", 500),
         ):
             self.patch.setattr(module, name, value)

@@ -36,7 +36,7 @@ def assert_holds(version, content):
     assert len(version) == len(content)
     names = list(version.names())
     assert names == sorted(content, key=canonical_key)
-    assert [chunk.key(0, version.encoding.tails) for chunk in version.chunks] == list(version.firsts)
+    assert [chunk.key(0, version.encoding.tail_starts) for chunk in version.chunks] == list(version.firsts)
     assert version.octets == sum(len(wire) for _, wire in version.bodies())
 
 
@@ -93,7 +93,7 @@ def test_an_empty_version_is_its_apex(settings):
     version = ZoneVersion.build(settings, 1)
     assert_holds(version, {})
     assert version.get(parse_name("a")) is Action.NONE
-    assert version.neighbours(b"a\0") == (b"", b"")
+    assert version.neighbours(parse_name("a")) == (b"", b"")
     assert [count for count, _ in version.bodies()] == [1, 2, 1]
     assert repr(version) == "<ZoneVersion rpz.example. serial 1, 0 records>"
 
