@@ -6,7 +6,9 @@ equals. Where one fires and a doubtlist that holds the name has an action of its
 replaces what the rule says: the rules decide whether, the lists may decide what.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import product
 from typing import Final
 
 import attrs
@@ -22,10 +24,6 @@ Actions = npt.NDArray[np.uint8]
 """An `Action` a row."""
 
 Figures = npt.NDArray[np.int64]
-
-_OF_RANK: Final = np.array(RESTRICTIVENESS, np.uint8)
-_PASS: Final = np.uint8(Action.PASSTHRU.rank)
-_NOTHING: Final = np.uint8(Action.NONE.rank)
 
 
 @attrs.frozen(kw_only=True)
@@ -67,13 +65,54 @@ def doubtlist_rules(settings: PolicySettings) -> tuple[Rule, ...]:
     )
 
 
+_RANK_BITS: Final = 3  # RESTRICTIVENESS has no more than 8
+
+
 def decide_rows(settings: PolicySettings, seen: Evidence) -> Actions:
     """What to do with each row: what a record for it would have to say, NONE where none is wanted."""
-    rank = np.zeros(len(seen.tags), np.uint8)
-    for rule in doubtlist_rules(settings):
-        rank = np.where(rule.fires(seen), np.maximum(rank, np.uint8(rule.action.rank)), rank)
-    rank = np.where((rank != _NOTHING) & (seen.doubted_rank != _NOTHING), seen.doubted_rank, rank)
-    rank = np.where(rank == _PASS, _NOTHING, rank)  # a doubted name that may pass needs no record
-    default = np.where(seen.denied_by_default, np.uint8(settings.denylist_action.rank), _NOTHING)
-    rank = np.where(seen.denied, np.maximum(default, seen.denied_rank), rank)
-    return _OF_RANK[np.where(seen.allowed, _NOTHING, rank)]
+    # All that counts of a row is one of some thousand cases, and each case is judged once.
+    case = seen.denied_rank.astype(np.uint16)
+    case <<= _RANK_BITS
+    case |= seen.doubted_rank
+    for flags in (seen.allowed, seen.denied_by_default, *(rule.fires(seen) for rule in doubtlist_rules(settings))):
+        case <<= 1
+        case |= flags
+    return _verdicts(settings).take(case)
+
+
+@lru_cache(maxsize=8)
+def _verdicts(settings: PolicySettings) -> Actions:
+    """The verdict on each case; the parts of a case count up in the order in which `decide_rows` shifts them in."""
+    ranks = range(1 << _RANK_BITS)
+    actions = [rule.action for rule in doubtlist_rules(settings)]
+    return np.array(
+        [
+            _judge(
+                allowed=allowed,
+                denials=[*_of_rank(denied), *([settings.denylist_action] if denied_by_default else [])],
+                fired=[action for action, fires in zip(actions, fire, strict=True) if fires],
+                own=_of_rank(doubted),
+            )
+            for denied, doubted, allowed, denied_by_default, *fire in product(
+                ranks, ranks, (False, True), (False, True), *[(False, True)] * len(actions)
+            )
+        ],
+        np.uint8,
+    )
+
+
+def _of_rank(rank: int) -> tuple[Action, ...]:
+    return RESTRICTIVENESS[rank : rank + 1] if rank else ()
+
+
+def _judge(*, allowed: bool, denials: Sequence[Action], fired: Sequence[Action], own: Sequence[Action]) -> Action:
+    """The verdict on a name: `denials` is what its denylists say, `own` what its doubtlists say where rules `fired`."""
+    if allowed:
+        return Action.NONE
+    if denials:
+        return max(denials, key=_severity)
+    action = max((own if fired and own else fired), key=_severity, default=Action.NONE)
+    return Action.NONE if action is Action.PASSTHRU else action  # a doubted name that may pass needs no record
+
+
+_severity: Final = RESTRICTIVENESS.index
