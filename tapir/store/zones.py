@@ -152,7 +152,8 @@ class ZoneStore:
         """The zone is at `delta.to_serial` when this returns, whatever happens then.
 
         Takes time in the size of the delta, except where the base moves up (amortised). `extra`, `held` and
-        `steering` replace what is stored when given. Raises StoreOutOfStep when `delta` does not start at the stored serial.
+        `steering` replace what is stored when given. Raises StoreOutOfStep when `delta` does not start at the
+        stored serial.
         """
         packed = pack_version_delta(delta)
         with self._database.writing():

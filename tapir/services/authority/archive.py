@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from tapir.services.authority.steering import UNKNOWN_HOLD, Steering
 from tapir.services.authority.steps import ENCODING, Step
 from tapir.store.errors import StoreCorrupt, StoreError, StoreOutOfStep
 from tapir.store.quarantine import quarantine
@@ -30,7 +31,7 @@ class Opened:
     """
 
     stored: StoredZone | None
-    held: bool
+    steering: Steering
     cached: int | None
     no_serial: str
     """why serialcache says none, if there is one configured and it does not"""
@@ -52,22 +53,23 @@ class ZoneArchive:
         self._beside = path.with_name("serial")
         self._open_store = open_store
         self._store: ZoneStore | None = None
-        self._held = False
+        self._steering = Steering()
+        """as it is stored, or would be in a new store"""
         self._stored_steps = 0
 
     def open(self, now: int) -> Opened:
         """Read what is stored; what cannot be trusted is moved aside, and a new store begun."""
         trouble: list[str] = []
         try:
-            stored = self._read()
+            stored = self._read(trouble)
         except StoreCorrupt as exc:
             trouble.append(self._move_aside(exc, now))
-            stored = self._read()
+            stored = self._read(trouble)
         cached, why = self._read_serial()
         self._stored_steps = len(stored.deltas) if stored is not None else 0
         return Opened(
             stored=stored,
-            held=self._held,
+            steering=self._steering,
             cached=cached,
             no_serial=why,
             # A store that was moved aside shows, also when its successor could not be begun before the next start.
@@ -75,19 +77,19 @@ class ZoneArchive:
             trouble=tuple(trouble),
         )
 
-    def commit(self, step: Step, now: int) -> tuple[str, ...]:
-        """`step` survives whatever happens from now on; what went wrong beside that is returned, for the log."""
+    def commit(self, step: Step, steering: Steering, now: int) -> tuple[str, ...]:
+        """`step` and `steering` survive whatever happens from now on; returns what went wrong beside, for the log."""
         trouble: list[str] = []
         try:
-            self._commit(step, now)
+            self._commit(step, steering, now)
         except StoreOutOfStep as exc:
             trouble.append(f"the store was out of step and is written anew: {exc}")
-            self._rewrite(step.view, now)
+            self._rewrite(step.view, steering, now)
         except StoreCorrupt as exc:
             trouble.append(self._move_aside(exc, now))
-            self._rewrite(step.view, now)
+            self._rewrite(step.view, steering, now)
         # After the store, before anybody sees the serial: whichever of the two is read later, none is behind.
-        self._remember_serial(step.view.serial, trouble)
+        self._remember_serial(step.view.serial if steering.pause is None else steering.pause.serial, trouble)
         with _told(trouble):
             self._prune(step)
         return tuple(trouble)
@@ -113,21 +115,23 @@ class ZoneArchive:
             return beside, why
         return cached.serial, why
 
-    def set_held(self, held: bool, view: ZoneView | None, now: int) -> tuple[str, ...]:
-        """Remember over a restart whether the operator holds the zone, of which `view` is published; as `commit`."""
-        self._held = held
+    def remember(self, steering: Steering, view: ZoneView | None, now: int) -> tuple[str, ...]:
+        """What the operator wants of the zone, of which `view` is the content, survives a restart; as `commit`."""
         trouble: list[str] = []
         if self._store is not None:
             try:
-                self._store.set_held(held)
+                self._store.set_held(steering.held, steering=steering.pack())
             except StoreCorrupt as exc:
                 trouble.append(self._move_aside(exc, now))
         if self._store is None:
             if view is not None:
-                self._rewrite(view, now)
+                self._rewrite(view, steering, now)
             else:
                 self._store = self._open_store(self._path)
-                self._store.set_held(held)
+                self._store.set_held(steering.held, steering=steering.pack())
+        self._steering = steering
+        if steering.pause is not None:
+            self._remember_serial(steering.pause.serial, trouble)
         return tuple(trouble)
 
     def close(self) -> None:
@@ -138,36 +142,46 @@ class ZoneArchive:
             with contextlib.suppress(StoreError):
                 store.close()
 
-    def _read(self) -> StoredZone | None:
+    def _read(self, trouble: list[str]) -> StoredZone | None:
         self.close()
         self._store = self._open_store(self._path)
         try:
-            self._held = self._store.held()
+            held = self._store.held()
+            try:
+                self._steering = Steering.unpack(self._store.steering(), held=held)
+            except ValueError as exc:
+                trouble.append(f"what is stored of the operator's wishes is forgotten, but for a hold: {exc}")
+                self._steering = Steering(hold=UNKNOWN_HOLD if held else None)
             return self._store.load()
         except StoreError:
             self.close()
             raise
 
-    def _commit(self, step: Step, now: int) -> None:
+    def _commit(self, step: Step, steering: Steering, now: int) -> None:
         if self._store is None or step.delta is None:
-            self._rewrite(step.view, now)
-        else:
+            self._rewrite(step.view, steering, now)
+        elif steering == self._steering:
             self._store.commit(step.delta)
             self._stored_steps += 1
+        else:
+            self._store.commit(step.delta, held=steering.held, steering=steering.pack())
+            self._steering = steering
+            self._stored_steps += 1
 
-    def _rewrite(self, view: ZoneView, now: int) -> None:
+    def _rewrite(self, view: ZoneView, steering: Steering, now: int) -> None:
         """Write the whole zone as it is in `view`, into a new store if there is none."""
         if self._store is None:
             self._store = self._open_store(self._path)
-            # First, so that there is never a zone whose hold is forgotten.
-            self._store.set_held(self._held)
         self._store.reset(
             view.serial,
             view.version.records(),
             now,
             deltas=view.journal.steps,
             extra={ENCODING: view.version.encoding.digest},
+            held=steering.held,
+            steering=steering.pack(),
         )
+        self._steering = steering
         self._stored_steps = len(view.journal)
 
     def _move_aside(self, exc: StoreCorrupt, now: int) -> str:

@@ -123,6 +123,30 @@ class Draft:
         if not self._net:
             self._version = version
 
+    def move_base(self, version: ZoneVersion, change: RecordDelta) -> None:
+        """What is published has changed by `change` and is `version` now: what is desired stays."""
+        self._base = version
+        for name, action in _pairs(change.removed):
+            self._shift(name, before=action, after=Action.NONE)
+        for name, action in _pairs(change.added):
+            self._shift(name, before=Action.NONE, after=action)
+        if not self._net:
+            self._version = version
+
+    def _shift(self, name: Name, *, before: int, after: int) -> None:
+        """`name` was published as `before`, and is as `after` now."""
+        code = self._net.get(name)
+        desired = before if code is None else code & 0xFF
+        if code is not None:
+            self._removed -= bool(code >> _SHIFT)
+            self._added -= bool(desired)
+        if after == desired:
+            self._net.pop(name, None)
+            return
+        self._net[name] = after << _SHIFT | desired
+        self._removed += bool(after)
+        self._added += bool(desired)
+
     def _note(self, name: Name, *, before: int, after: int) -> None:
         code = self._net.get(name)
         if code is None:

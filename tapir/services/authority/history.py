@@ -4,21 +4,18 @@ All of it reads frozen values, so it may be done in a worker while the author go
 records: they are searched as octets and compared as columns, never made into an object each where that can be helped.
 """
 
-from array import array
 from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tapir.model.actions import Action
-from tapir.model.blocks import NameBlock, RecordBlock, RecordDelta, VersionDelta
+from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
 from tapir.model.errors import TapirError
 from tapir.model.messages.zone import RecordHistory, RecordStep, ZoneDifference
 from tapir.model.names import ROOT, Name
-from tapir.zone.difference import compose, invert
+from tapir.zone.difference import changes_of, compose, invert
 from tapir.zone.journal import Journal
-from tapir.zone.order import in_order
 from tapir.zone.view import ZoneView
 
 MAX_NAMES: Final = 64
@@ -57,59 +54,19 @@ def _place(journal: Journal, present: int, serial: int) -> int:
 def find_difference(view: ZoneView, from_serial: int, to_serial: int) -> ZoneDifference:
     """The same as `net_between`, a row a name. Raises OutOfReachError."""
     net = net_between(view, from_serial, to_serial)
-    names, before, after = _rows(net)
+    changes = changes_of(net)
     return ZoneDifference(
         from_serial=from_serial,
         to_serial=to_serial,
         removed=len(net.removed),
         added=len(net.added),
-        names=names,
-        before=before,
-        after=after,
+        names=changes.names,
+        before=changes.before,
+        after=changes.after,
     )
 
 
-def _rows(net: RecordDelta) -> tuple[NameBlock, bytes, bytes]:
-    """Names in canonical order, once each, with their actions before and after."""
-    both = _joined(net.removed.names, net.added.names)
-    removed = len(net.removed)
-    actions = net.removed.actions + net.added.actions
-    rows = array("I")
-    before = bytearray()
-    after = bytearray()
-    previous = b""
-    for key, index in in_order(both):
-        # A record that changed is there twice: removed, then added.
-        if key != previous:
-            rows.append(index)
-            before.append(Action.NONE)
-            after.append(Action.NONE)
-            previous = key
-        (before if index < removed else after)[-1] = actions[index]
-    return _pick(both, np.frombuffer(rows, dtype=np.uint32)), bytes(before), bytes(after)
-
-
-def _pick(block: NameBlock, rows: NDArray[np.uint32]) -> NameBlock:
-    """The names of `block` at `rows`, in that order."""
-    offsets = np.frombuffer(block.offsets, dtype=np.uint32)
-    starts = offsets[:-1][rows]
-    picked = np.zeros(len(rows) + 1, dtype=np.uint32)
-    lengths = offsets[1:][rows] - starts
-    np.cumsum(lengths, out=picked[1:], dtype=np.uint32)
-    places = np.repeat(starts - picked[:-1], lengths) + np.arange(picked[-1], dtype=np.uint32)
-    return NameBlock(data=np.frombuffer(block.data, dtype=np.uint8)[places].tobytes(), offsets=picked.tobytes())
-
-
-def _joined(first: NameBlock, second: NameBlock) -> NameBlock:
-    parts = [np.frombuffer(block.offsets, dtype=np.uint32) for block in (first, second)]
-    data = b"".join(
-        block.data[int(part[0]) : int(part[-1])] for block, part in zip((first, second), parts, strict=True)
-    )
-    left, right = (part - part[0] for part in parts)
-    return NameBlock(data=data, offsets=np.concatenate([left, right[1:] + left[-1]]).astype(np.uint32).tobytes())
-
-
-def find_records(view: ZoneView, names: Iterable[Name], *, shown: ZoneView | None = None) -> RecordHistory:
+def find_records(view: ZoneView, names: Iterable[Name], shown: ZoneView | None = None) -> RecordHistory:
     """Which versions changed the records of `names`, and which of them are in what is `shown` (default: `view`)."""
     wanted = dict.fromkeys(name for name in names if name != ROOT)
     shown = shown or view

@@ -22,8 +22,11 @@ from tapir.model.messages.zone import (
     GetRecordHistory,
     GetZone,
     GetZoneDifference,
+    GetZoneHistory,
     HoldZone,
+    PauseZone,
     ResumeZone,
+    RollBackZone,
     SendContent,
     SetSerial,
     SourcesMissing,
@@ -35,7 +38,7 @@ from tapir.services.authority.archive import ZoneArchive
 from tapir.services.authority.author import Author
 from tapir.services.authority.history import MAX_NAMES, find_difference, find_records
 from tapir.services.authority.messages import GetView, Publish
-from tapir.services.authority.orders import Item, Order, Refused
+from tapir.services.authority.orders import Item, Order, Refused, Wish
 from tapir.services.authority.steps import Brake
 from tapir.store.zones import ZoneStore
 from tapir.zone.settings import ZoneSettings
@@ -89,10 +92,8 @@ KeeperMessage = (
     | GetView
     | GetZoneDifference
     | GetRecordHistory
-    | HoldZone
-    | ResumeZone
-    | AcceptZone
-    | SetSerial
+    | GetZoneHistory
+    | Wish
 )
 
 
@@ -188,7 +189,9 @@ class ZoneKeeper(Actor[KeeperMessage]):
                 ctx.reply(self._author.view)
             case GetZoneDifference() | GetRecordHistory():
                 self._begin_look_up(ctx, message, ctx.defer_reply())
-            case HoldZone() | ResumeZone() | AcceptZone() | SetSerial():
+            case GetZoneHistory():
+                ctx.reply(self._author.history(message.count))
+            case HoldZone() | ResumeZone() | AcceptZone() | SetSerial() | RollBackZone() | PauseZone():
                 await self._intake.send(Order(request=message, reply=ctx.defer_reply()))
 
     async def stopping(self, ctx: Context[KeeperMessage], reason: StopReason) -> None:
@@ -218,7 +221,7 @@ class ZoneKeeper(Actor[KeeperMessage]):
         self, ctx: Context[KeeperMessage], question: GetZoneDifference | GetRecordHistory, reply: Reply
     ) -> None:
         """Answer beside the stream: what is looked at does not change any more."""
-        view = self._author.view
+        view = self._author.content
         if view is None:
             reply.fail(Refused("there is no version of the zone yet"))
         elif self._looking_up >= _LOOKING_UP:
@@ -239,7 +242,8 @@ class ZoneKeeper(Actor[KeeperMessage]):
                 case GetZoneDifference():
                     reply.send(await ctx.run_blocking(find_difference, view, question.from_serial, question.to_serial))
                 case GetRecordHistory():
-                    reply.send(await ctx.run_blocking(find_records, view, question.names[:MAX_NAMES]))
+                    names = question.names[:MAX_NAMES]
+                    reply.send(await ctx.run_blocking(find_records, view, names, self._author.view))
         except TapirError as exc:
             reply.fail(exc)
         finally:

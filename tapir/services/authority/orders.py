@@ -5,18 +5,21 @@ import attrs
 from actors import Reply
 from tapir.model.blocks import RecordBlock, RecordDelta
 from tapir.model.errors import TapirError
-from tapir.model.messages.zone import AcceptZone, HoldZone, ResumeZone, SetSerial
+from tapir.model.messages.zone import AcceptZone, HoldZone, PauseZone, ResumeZone, RollBackZone, SetSerial
 
 
 class Refused(TapirError):
     """What the operator asked for was not done; the text says why."""
 
 
+Wish = HoldZone | ResumeZone | AcceptZone | SetSerial | RollBackZone | PauseZone
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Order:
     """What the operator wants, and where the answer goes."""
 
-    request: HoldZone | ResumeZone | AcceptZone | SetSerial
+    request: Wish
     reply: Reply
 
 

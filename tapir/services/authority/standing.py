@@ -1,8 +1,9 @@
-"""How a zone stands, as those outside of this group see it; pure."""
+"""How a zone stands and how it came to that, as those outside of this group see it; pure."""
 
-from tapir.model.messages.zone import ZoneStatus
+from tapir.model.messages.zone import ZoneHistory, ZoneStatus, ZoneStep
 from tapir.model.names import format_name
 from tapir.services.authority.draft import ChangeSize
+from tapir.services.authority.steering import Note, Steering
 from tapir.zone.settings import ZoneSettings
 from tapir.zone.view import ZoneView
 
@@ -11,12 +12,23 @@ def zone_status(
     settings: ZoneSettings,
     view: ZoneView | None,
     *,
+    steering: Steering,
     published_at: int | None,
     held_change: ChangeSize | None,
-    state: str,
+    braked: bool,
     store_error: str,
 ) -> ZoneStatus:
     """The zone of `settings`, of which `view` is published (None: nothing yet), and what is held back from it."""
+    if store_error:
+        state = "unsaved"
+    elif steering.pause is not None:
+        state = "paused"
+    elif steering.held:
+        state = "held"
+    elif braked:
+        state = "braked"
+    else:
+        state = "serving" if view is not None else "empty"
     return ZoneStatus(
         zone=format_name(settings.apex),
         serial=view.serial if view is not None else None,
@@ -28,4 +40,73 @@ def zone_status(
         state=state,
         held_change=(held_change.removed, held_change.added) if held_change is not None else None,
         store_error=store_error,
+        reason=steering.reason,
+        paused_until=steering.pause.until if steering.pause is not None else None,
+    )
+
+
+def zone_history(settings: ZoneSettings, view: ZoneView | None, steering: Steering, *, count: int) -> ZoneHistory:
+    """The newest `count` versions: the steps of `view`'s journal, with what is noted of them.
+
+    Versions that no difference leads to (the first one, a pause, a serial that was set back) are there by their note.
+    """
+    journal = view.journal.steps if view is not None else ()
+    reached = {step.to_serial for step in journal}
+    notes = {note.serial: note for note in steering.notes}
+    alone = [_noted(note) for note in steering.notes if note.serial not in reached]
+    newest = journal[-count:] if count else ()
+    steps = [
+        _told(
+            ZoneStep(
+                serial=step.to_serial,
+                from_serial=step.from_serial,
+                at=step.at,
+                removed=len(step.delta.removed),
+                added=len(step.delta.added),
+                kind="lists",
+                user="",
+                text="",
+            ),
+            notes.get(step.to_serial),
+        )
+        for step in newest
+    ]
+    # Of one moment, what no difference leads to came first: a first version and its successor, a pause and its end.
+    both = sorted([*alone, *steps], key=lambda step: step.at)[-count:] if count else []
+    pause = steering.pause
+    serial = view.serial if view is not None else None
+    return ZoneHistory(
+        zone=format_name(settings.apex),
+        serial=pause.serial if pause is not None else serial,
+        journal_from=view.journal.from_serial if view is not None else None,
+        steps=tuple(reversed(both)),
+        more=len(journal) + len(alone) - len(both),
+    )
+
+
+def _noted(note: Note) -> ZoneStep:
+    return ZoneStep(
+        serial=note.serial,
+        from_serial=None,
+        at=note.at,
+        removed=note.removed,
+        added=note.added,
+        kind=note.kind,
+        user=note.user,
+        text=note.text,
+    )
+
+
+def _told(step: ZoneStep, note: Note | None) -> ZoneStep:
+    if note is None or note.at != step.at:
+        return step
+    return ZoneStep(
+        serial=step.serial,
+        from_serial=step.from_serial,
+        at=step.at,
+        removed=step.removed,
+        added=step.added,
+        kind=note.kind,
+        user=note.user,
+        text=note.text,
     )

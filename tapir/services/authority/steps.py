@@ -6,6 +6,10 @@ serving ───────────────────────▶
    │  │ hold ends / accepted /       └─ store fails ─▶ unsaved: the old version is served, tried again
    ▼  │ small enough again
 held, braked: the draft goes on growing
+
+A pause leaves the content, its serial n and its journal where they are, and shows an empty zone under n+1. The zone
+comes back as n+2, by a step from n: secondaries that slept through the pause get that little difference, and those that
+took the empty zone take the whole one, which is no more than a difference from nothing would be.
 """
 
 import enum
@@ -14,6 +18,9 @@ import attrs
 
 from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
 from tapir.services.authority.draft import ChangeSize, Draft, retitle
+from tapir.services.authority.history import net_between
+from tapir.services.authority.orders import Refused
+from tapir.services.authority.steering import Note, Pause
 from tapir.store.zones import StoredZone
 from tapir.zone.encoding import encoding_of
 from tapir.zone.journal import Journal
@@ -24,6 +31,8 @@ from tapir.zone.view import ZoneView
 
 ENCODING = "encoding"
 """the key under which the store keeps the digest of the settings that a secondary sees"""
+
+EMPTY_CHANGE = RecordDelta()
 
 
 class Verdict(enum.Enum):
@@ -66,48 +75,96 @@ def judge(draft: Draft, *, published: int | None, brake: Brake, held: bool, acce
 class Step:
     """A version to be committed, and then published as `view`.
 
-    `delta` is None where no difference leads there, so that the store must be written anew.
+    `delta` is None where no difference leads there, so that the store must be written anew. `note` says why, where
+    that is not just what the lists say.
     """
 
     view: ZoneView
     delta: VersionDelta | None
     removed: int
     added: int
+    note: Note | None = None
+    change: RecordDelta = EMPTY_CHANGE
+    """how the content differs from the version before"""
 
 
-def next_step(draft: Draft, view: ZoneView | None, *, floor: int | None, now: int) -> Step:
+def next_step(
+    draft: Draft, view: ZoneView | None, *, floor: int | None, now: int, pause: Pause | None = None, user: str = ""
+) -> Step:
     """The step to what is desired. `floor` is a serial that the next one must come after, when it is known.
 
-    Raises ZoneError when `draft` holds what the zone cannot say.
+    Where the zone is paused, this ends the pause. Raises ZoneError when `draft` holds what the zone cannot say.
     """
     size = draft.size
     if view is None:
         version = draft.titled(next_serial(floor or 0))
-        return Step(view=ZoneView(version=version), delta=None, removed=0, added=size.added)
-    serial = next_serial(view.serial)
-    delta = VersionDelta(from_serial=view.serial, to_serial=serial, at=now, delta=draft.delta())
-    journal = view.journal.append(delta).prune(view.settings, now=now)
-    return Step(
-        view=ZoneView(version=draft.titled(serial), journal=journal),
-        delta=delta,
-        removed=size.removed,
-        added=size.added,
-    )
+        note = Note(serial=version.serial, at=now, kind="first", added=size.added)
+        return Step(view=ZoneView(version=version), delta=None, removed=0, added=size.added, note=note)
+    version = draft.titled(next_serial(view.serial if pause is None else pause.serial))
+    kind = "" if pause is None else "return"
+    linked = pause is None or not pause.set_back
+    return _step(view, version, draft.delta(), kind=kind, now=now, user=user, linked=linked)
 
 
-def serial_step(view: ZoneView, serial: int, *, now: int) -> Step:
+def serial_step(view: ZoneView, serial: int, *, now: int, user: str = "") -> Step:
     """The published content under `serial`: what the operator asked for, also when it is a step back.
 
     Forward, it is an empty difference, so that secondaries which are behind still get theirs. Back (or where RFC
     1982 knows no order) the journal begins anew, since a serial in it could come again and mean another content;
     secondaries then keep their higher serial until they are made to transfer again.
     """
-    version = retitle(view.version, serial)
-    if not is_newer(serial, than=view.serial):
-        return Step(view=ZoneView(version=version), delta=None, removed=0, added=0)
-    delta = VersionDelta(from_serial=view.serial, to_serial=serial, at=now, delta=RecordDelta())
+    return _step(view, retitle(view.version, serial), RecordDelta(), kind="set-serial", now=now, user=user)
+
+
+def return_step(view: ZoneView, pause: Pause, *, now: int, user: str = "") -> Step:
+    """The content from before the pause, as it was."""
+    version = retitle(view.version, next_serial(pause.serial))
+    return _step(view, version, RecordDelta(), kind="return", now=now, user=user, linked=not pause.set_back)
+
+
+def rollback_step(view: ZoneView, serial: int, *, now: int, pause: Pause | None = None, user: str = "") -> Step:
+    """The content that the zone had at `serial`, found back along the journal, under a new serial; ends a pause.
+
+    Raises Refused when the journal does not reach back, or when nothing would change.
+    """
+    change = net_between(view, view.serial, serial)
+    if pause is None and not len(change):
+        same = "it is the present one" if serial == view.serial else f"its content is that of serial {view.serial}"
+        raise Refused(f"not done: nothing would change by going back to serial {serial}, {same}")
+    version = view.version.successor(change, next_serial(view.serial if pause is None else pause.serial))
+    linked = pause is None or not pause.set_back
+    return _step(view, version, change, kind="rollback", text=f"to {serial}", now=now, user=user, linked=linked)
+
+
+def empty_view(view: ZoneView, serial: int) -> ZoneView:
+    """What a paused zone shows: the apex of `view` and nothing else; no difference leads there or away."""
+    return ZoneView(version=ZoneVersion.build(view.settings, serial))
+
+
+def _step(
+    view: ZoneView,
+    version: ZoneVersion,
+    change: RecordDelta,
+    *,
+    kind: str,
+    now: int,
+    text: str = "",
+    user: str = "",
+    linked: bool = True,
+) -> Step:
+    """The step from `view` to `version`, which differs from it by `change`; by a difference, where there may be one.
+
+    There may be none where the serials are not in order, or are not `linked` for another reason.
+    """
+    removed, added = len(change.removed), len(change.added)
+    note = None
+    if kind:
+        note = Note(serial=version.serial, at=now, kind=kind, user=user, text=text, removed=removed, added=added)
+    if not linked or not is_newer(version.serial, than=view.serial):
+        return Step(view=ZoneView(version=version), delta=None, removed=removed, added=added, note=note, change=change)
+    delta = VersionDelta(from_serial=view.serial, to_serial=version.serial, at=now, delta=change)
     journal = view.journal.append(delta).prune(view.settings, now=now)
-    return Step(view=ZoneView(version=version, journal=journal), delta=delta, removed=0, added=0)
+    return Step(view=ZoneView(version=version, journal=journal), delta=delta, removed=removed, added=added, note=note)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -127,7 +184,9 @@ class Restored:
     """records that the present settings cannot say"""
 
 
-def restore(stored: StoredZone, settings: ZoneSettings, *, cached: int | None, now: int) -> Restored:
+def restore(
+    stored: StoredZone, settings: ZoneSettings, *, cached: int | None, now: int, pause: Pause | None = None
+) -> Restored:
     """`stored` under the present `settings`, with the serial that serialcache says.
 
     Other settings than it was stored under (a changed SOA, NS or redirect target) cannot be said by a difference, and
@@ -135,12 +194,13 @@ def restore(stored: StoredZone, settings: ZoneSettings, *, cached: int | None, n
     state was put back from a copy: in both cases the content gets a new serial, and the journal begins anew.
     """
     changed = stored.extra.get(ENCODING, "") != encoding_of(settings).digest
-    ahead = cached is not None and is_newer(cached, than=stored.serial)
+    shown = stored.serial if pause is None else pause.serial
+    ahead = cached is not None and is_newer(cached, than=shown)
     records, lost = _sayable(stored.records, settings) if changed else (stored.records, 0)
     version = ZoneVersion.build(settings, stored.serial, records)
     if changed or ahead:
         reason = "its serial is behind the one in serialcache" if ahead else "its apex or its redirect target changed"
-        floor = cached if ahead and cached is not None else stored.serial
+        floor = cached if ahead and cached is not None else shown
         return Restored(view=ZoneView(version=version), restate=reason, servable=not ahead, floor=floor, lost=lost)
     journal = Journal.of(stored.deltas).prune(settings, now=now)
     return Restored(
@@ -148,10 +208,11 @@ def restore(stored: StoredZone, settings: ZoneSettings, *, cached: int | None, n
     )
 
 
-def restate_step(restored: Restored, serial: int | None = None) -> Step:
+def restate_step(restored: Restored, serial: int | None = None, *, now: int, user: str = "") -> Step:
     """The restored content under a new serial, or the one that the operator wants, with no journal."""
     version = retitle(restored.view.version, next_serial(restored.floor) if serial is None else serial)
-    return Step(view=ZoneView(version=version), delta=None, removed=0, added=0)
+    note = Note(serial=version.serial, at=now, kind="restate", user=user, text=restored.restate)
+    return Step(view=ZoneView(version=version), delta=None, removed=0, added=0, note=note)
 
 
 def _sayable(records: RecordBlock, settings: ZoneSettings) -> tuple[RecordBlock, int]:
