@@ -1,19 +1,31 @@
 """Public suffixes (publicsuffix.org): the names under which anybody can register."""
 
 import contextlib
-from collections.abc import Callable
 from typing import Final
 
-from publicsuffixlist import PublicSuffixList
+import attrs
 
-from tapir.model.names import ROOT, Name, NameSyntaxError, parent_of, parse_name, split_labels
-
-SuffixTest = Callable[[Name], bool]
-"""Whether a name is a public suffix."""
+from tapir.kernels.admission import SuffixRules
+from tapir.model.blocks import NameBlock
+from tapir.model.names import Name, NameSyntaxError, parse_name
 
 _COMMENT: Final = "//"
 _EXCEPTION: Final = "!"
 _ANY_LABEL: Final = "*."
+
+# As the kernel knows them.
+_PUBLIC: Final = 1
+_PUBLIC_BELOW: Final = 2
+
+
+@attrs.frozen(eq=False)
+class SuffixTest:
+    """Whether a name is a public suffix; `rules` answers that for many names at once."""
+
+    rules: SuffixRules
+
+    def __call__(self, name: Name) -> bool:
+        return self.rules.is_public(name)
 
 
 def build_suffix_test(text: str) -> SuffixTest:
@@ -22,23 +34,16 @@ def build_suffix_test(text: str) -> SuffixTest:
     Both its parts count, the registries' and the private one. A top-level domain that the list does not know
     is a public suffix; the root is none.
     """
-    suffixes = PublicSuffixList(text, accept_unknown=True)
-    named, wild = _rule_names(text)
-
-    def is_public_suffix(name: Name) -> bool:
-        # The library knows the rules and takes microseconds; nearly all names are none that a rule speaks of.
-        parent = parent_of(name)
-        if name in named or parent in wild:
-            return bool(suffixes.is_public(tuple(split_labels(name))))
-        return parent == ROOT and name != ROOT
-
-    return is_public_suffix
+    flags = _flags_by_name(text)
+    names = NameBlock.of(flags)
+    slots = memoryview(bytearray(4 << (2 * len(flags) + 1).bit_length())).cast("I")
+    return SuffixTest(SuffixRules(names.data, memoryview(names.offsets).cast("I"), bytes(flags.values()), slots))
 
 
-def _rule_names(text: str) -> tuple[frozenset[Name], frozenset[Name]]:
-    """The names that rules name, and those below which a rule takes any label."""
-    named: set[Name] = set()
-    wild: set[Name] = set()
+def _flags_by_name(text: str) -> dict[Name, int]:
+    """What the rules say of the names that they name; nothing of one that an exception names."""
+    flags: dict[Name, int] = {}
+    exceptions: set[Name] = set()
     for line in text.splitlines():
         rule = line.split(maxsplit=1)[0] if line.strip() else _COMMENT
         if rule.startswith(_COMMENT):
@@ -46,7 +51,11 @@ def _rule_names(text: str) -> tuple[frozenset[Name], frozenset[Name]]:
         # A rule that is no name is the rule of no name.
         with contextlib.suppress(NameSyntaxError):
             name = parse_name(rule.removeprefix(_EXCEPTION).removeprefix(_ANY_LABEL))
-            named.add(name)
-            if rule.startswith(_ANY_LABEL):
-                wild.add(name)
-    return frozenset(named), frozenset(wild)
+            if rule.startswith(_EXCEPTION):
+                exceptions.add(name)
+                flags.setdefault(name, 0)
+            elif rule.startswith(_ANY_LABEL):
+                flags[name] = flags.get(name, 0) | _PUBLIC | _PUBLIC_BELOW  # the linter of the list wants it so
+            else:
+                flags[name] = flags.get(name, 0) | _PUBLIC
+    return {name: 0 if name in exceptions else said for name, said in flags.items()}

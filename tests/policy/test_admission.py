@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapir.codec.lists import parse_domains
+from tapir.codec.suffixes import build_suffix_test
 from tapir.model.actions import ListKind
 from tapir.model.blocks import ListBlock, NameBlock
 from tapir.model.messages.lists import Refusal
@@ -17,8 +18,7 @@ ZONE = parse_name("dnstapir.")
 DENYING = [ListKind.DENY, ListKind.DOUBT]
 
 
-def is_public_suffix(name: Name) -> bool:
-    return name in {parse_name("co.uk"), parse_name("github.io")}
+is_public_suffix = build_suffix_test("co.uk\ngithub.io\n")
 
 
 def admitted(text: str, kind: ListKind = ListKind.DENY, *, broad: bool = False, zone: Name = ZONE) -> Admitted:
