@@ -4,12 +4,13 @@
     ├── authority (rest for one)    keeper ─▶ notifier ─▶ server
     ├── control (one for one)       health, console
     ├── evaluator (rest for one)    lists ─▶ policy
-    └── sources (one for one)       an actor for each list file
+    └── sources (one for one)       tapir:local, and an actor for each list file
 
 They start in this order and stop in the reverse one: nothing flows into what has stopped. Refs are made first and the
 factories close over them, so nobody looks anybody up.
 """
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -24,7 +25,10 @@ from actors import (
     SupervisorSpec,
 )
 from tapir.app.config import Config, SocketAddress, SourceConfig
+from tapir.model.actions import ListKind
 from tapir.model.messages.control import HealthStatus
+from tapir.model.messages.local import ACTOR as LOCAL
+from tapir.model.messages.local import LISTS, SOURCES
 from tapir.model.names import Name, format_name
 from tapir.services.authority.keeper import MAILBOX as KEEPER_MAILBOX
 from tapir.services.authority.keeper import KeeperSettings, ZoneKeeper
@@ -40,6 +44,7 @@ from tapir.services.evaluator.lists import ConfigureLists, ListKeeper, ListKeepe
 from tapir.services.evaluator.policy import ConfigurePolicy, EvaluatorSettings, PolicyEvaluator
 from tapir.services.evaluator.roster import SourceSettings
 from tapir.services.sources.file import FileSource, FileSourceSettings
+from tapir.services.sources.local import ConfigureLocal, LocalSettings, LocalSource
 from tapir.store.state import StateDirectory
 from tapir.zone.settings import ZoneSettings
 
@@ -48,6 +53,8 @@ _BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)
 
 _QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
 """For actors that are only asked: who asks too much is told so, and nobody waits."""
+
+_NEVER_BRAKED: Final = BrakeSettings(minimum=sys.maxsize)
 
 _PATIENCE: Final = 60.0
 """seconds for an actor to take new settings: a policy change over a million names is work"""
@@ -78,11 +85,13 @@ class Tree:
         self._health = system.ref("control/health")
         self._lists = system.ref("evaluator/lists")
         self._policy = system.ref("evaluator/policy")
+        self._overrides = system.ref(f"sources/{LOCAL}")
         # What this process began with: some of it no reload changes, however many follow each other.
         self._beginning: Config | None = None
         # What the next incarnations of zone server and notifier start with: a crash must not undo a reload.
         self._serving: ServerSettings | None = None
         self._notifying: NotifierSettings | None = None
+        self._local: LocalSettings | None = None
 
     def specify(self, config: Config) -> SupervisorSpec:
         """The whole tree for `config`. Raises StoreError when the zone's folder cannot be made."""
@@ -115,12 +124,15 @@ class Tree:
         before = {source.id: file_settings(source, zone=zone) for source in running_sources(old)}
         after = {source.id: file_settings(source, zone=zone) for source in running_sources(new)}
         sources = self._system.supervisor("sources")
-        for source_id in set(sources.children()) - {key for key, value in after.items() if before.get(key) == value}:
+        staying = {key for key, value in after.items() if before.get(key) == value}
+        for source_id in set(sources.children()) - staying - {LOCAL}:
             await sources.stop_child(source_id)
         # Asked, not told: a crash at this moment must not lose what the operator reloaded.
         await self._lists.ask(ConfigureLists(settings=self._list_settings(new)), timeout=_PATIENCE)
         evaluating = EvaluatorSettings(zone=format_name(zone), policy=new.policy, redirect=beginning.zone.redirect)
         await self._policy.ask(ConfigurePolicy(settings=evaluating), timeout=_PATIENCE)
+        self._local = self._local_settings(new, zone=zone)
+        await self._overrides.ask(ConfigureLocal(settings=self._local), timeout=_PATIENCE)
         running = set(sources.children())
         for source_id, settings in after.items():
             if source_id not in running:
@@ -177,6 +189,7 @@ class Tree:
             lists=self._lists,
             policy=self._policy,
             health=self._health,
+            overrides=self._overrides,
         )
         console = ConsoleSettings(socket=self._state.console)
         # A little later, so that what the deadline lets through has been published.
@@ -233,10 +246,23 @@ class Tree:
             name="sources",
             strategy=Strategy.ONE_FOR_ONE,
             intensity=_SOURCES_INTENSITY,
-            children=tuple(
-                self._source(file_settings(source, zone=config.zone.name)) for source in running_sources(config)
+            children=(
+                self._local_source(config),
+                *(self._source(file_settings(source, zone=config.zone.name)) for source in running_sources(config)),
             ),
         )
+
+    def _local_source(self, config: Config) -> ActorSpec[Any]:
+        settings = self._local_settings(config, zone=config.zone.name)
+        return ActorSpec(
+            name=LOCAL,
+            factory=lambda: LocalSource(self._local or settings, lists=self._lists, policy=self._policy),
+            mailbox=_QUESTIONS,
+            intensity=_SOURCE_INTENSITY,
+        )
+
+    def _local_settings(self, config: Config, *, zone: Name) -> LocalSettings:
+        return LocalSettings(store_path=self._state.overrides, zone=zone, canary=config.canary)
 
     def _source(self, settings: FileSourceSettings) -> ActorSpec[Any]:
         return ActorSpec(
@@ -247,30 +273,47 @@ class Tree:
         )
 
     def _source_ref(self, source_id: str) -> ActorRef[Any]:
-        return self._system.ref(f"sources/{source_id}")
+        return self._overrides if source_id in LISTS else self._system.ref(f"sources/{source_id}")
 
     def _list_settings(self, config: Config) -> ListKeeperSettings:
         return ListKeeperSettings(
             store_path=self._state.lists,
             start_deadline=config.start_deadline,
-            sources=tuple(
-                SourceSettings(
-                    id=source.id,
-                    name=source.name,
-                    kind=source.kind,
-                    origin=f"{source.origin} {source.path}" if source.path is not None else source.origin,
-                    active=source.active,
-                    required=source.required,
-                    supported=source.supported,
-                    action=source.action,
-                    weight=source.weight,
-                    brake=BrakeSettings(
-                        shrink=source.brake.shrink, grow=source.brake.grow, minimum=source.brake.minimum
-                    ),
-                )
-                for source in config.sources
-            ),
+            sources=source_settings(config),
         )
+
+
+def source_settings(config: Config) -> tuple[SourceSettings, ...]:
+    """What the list keeper needs to know of every source, those that nobody configures among them."""
+    configured = (
+        SourceSettings(
+            id=source.id,
+            name=source.name,
+            kind=source.kind,
+            origin=f"{source.origin} {source.path}" if source.path is not None else source.origin,
+            active=source.active,
+            required=source.required,
+            supported=source.supported,
+            action=source.action,
+            weight=source.weight,
+            brake=BrakeSettings(shrink=source.brake.shrink, grow=source.brake.grow, minimum=source.brake.minimum),
+        )
+        for source in config.sources
+    )
+    kinds = {source: kind for kind, source in SOURCES.items()}
+    internal = (
+        SourceSettings(
+            id=source,
+            name=name,
+            kind=kinds.get(source, ListKind.DENY),
+            origin="this host",
+            required=False,
+            brake=_NEVER_BRAKED,
+            internal=True,
+        )
+        for source, name in LISTS.items()
+    )
+    return (*configured, *internal)
 
 
 def running_sources(config: Config) -> tuple[SourceConfig, ...]:

@@ -64,7 +64,7 @@ class OverrideBook:
     def setting(
         self, names: NameBlock, *, kind: ListKind, user: str, at: int, until: int | None, reason: str
     ) -> OverrideChange:
-        """What setting `names` would change. Raises OverrideError for too many of them, and a reason that is no line."""
+        """What setting `names` would change. Raises OverrideError for too many, and for a reason that is no line."""
         if len(reason) > MAX_REASON or not reason.isprintable():
             raise OverrideError(f"the reason is one line of at most {MAX_REASON} printable characters")
         now = tuple(

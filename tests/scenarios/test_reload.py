@@ -85,7 +85,7 @@ async def test_a_list_that_is_gone_takes_its_names_along(
         second = await life.secondary.wait_versions(2)
         assert (life.now, second.serial, second.rules) == (10.5, 2, rules)
         assert life.system.supervisor("sources").children() == tuple(
-            name for name in ("allow", "deny", "north", "south") if name != source
+            name for name in ("tapir:local", "allow", "deny", "north", "south") if name != source
         )
         await life.until(100.5)
         four.sources[source] = entry
@@ -239,7 +239,7 @@ async def test_a_broken_configuration_keeps_the_old_one_and_all_that_runs(
         assert text in line
         await life.until(100)
         assert len(four.secondary.seen) == 1
-        assert life.system.supervisor("sources").children() == ("allow", "deny", "north", "south")
+        assert life.system.supervisor("sources").children() == ("tapir:local", "allow", "deny", "north", "south")
         four.say("deny", "denied.example", "new.example", "allowed.example")
         second = await life.secondary.wait_versions(2)
         assert second.rules == COMPLETE | {"new.example.": "NXDOMAIN"}

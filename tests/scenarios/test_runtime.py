@@ -19,6 +19,7 @@ STOPPED = [
     "sources/north",
     "sources/deny",
     "sources/allow",
+    "sources/tapir:local",
     "supervisor sources",
     "evaluator/policy",
     "evaluator/lists",
@@ -58,6 +59,7 @@ async def test_the_order_of_a_stop_is_the_same_every_time(
                   lists running
                   policy running
                 sources running (one_for_one)
+                  tapir:local running
                   allow running
                   deny running
                   north running

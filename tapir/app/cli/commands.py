@@ -102,10 +102,10 @@ def status(state_dir: Path, *, as_json: bool) -> int:
         if as_json:
             _print_json(answer)
         else:
-            _screen().print(render.render_status(answer, now=time.time()))
+            screen().print(render.render_status(answer, now=time.time()))
         return DONE
 
-    return _with_console(state_dir, show)
+    return with_console(state_dir, show)
 
 
 def top(state_dir: Path, *, interval: int, as_json: bool) -> int:
@@ -116,7 +116,7 @@ def top(state_dir: Path, *, interval: int, as_json: bool) -> int:
             async for item in client.stream("watch", interval=interval):
                 print(json.dumps(item["data"], ensure_ascii=False), flush=True)
             return DONE
-        with Live(console=_screen(), screen=sys.stdout.isatty(), auto_refresh=False) as live:
+        with Live(console=screen(), screen=sys.stdout.isatty(), auto_refresh=False) as live:
             async for item in client.stream("watch", interval=interval):
                 live.update(render.render_top(item["data"], now=time.time()), refresh=True)
         return DONE
@@ -158,10 +158,10 @@ def explain(state_dir: Path, name: str, *, as_json: bool) -> int:
         if as_json:
             _print_json(answer)
         else:
-            _screen().print(render.render_explanation(answer))
+            screen().print(render.render_explanation(answer))
         return DONE
 
-    return _with_console(state_dir, ask)
+    return with_console(state_dir, ask)
 
 
 def steer(state_dir: Path, op: str, *, as_json: bool, **arguments: object) -> int:
@@ -175,10 +175,12 @@ def steer(state_dir: Path, op: str, *, as_json: bool, **arguments: object) -> in
             print(answer)
         return DONE
 
-    return _with_console(state_dir, ask)
+    return with_console(state_dir, ask)
 
 
-def _with_console(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]]) -> int:
+def with_console(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]]) -> int:
+    """What `use` returns with an open console; 1, and the reason on stderr, where there is none or it refuses."""
+
     async def connected() -> int:
         async with open_console(state_dir) as client:
             return await use(client)
@@ -193,12 +195,13 @@ def _with_console(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]
 
 def _until_interrupted(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]]) -> int:
     try:
-        return _with_console(state_dir, use)
+        return with_console(state_dir, use)
     except KeyboardInterrupt:
         return DONE  # how one leaves what has no end
 
 
-def _screen() -> Console:
+def screen() -> Console:
+    """What tables are printed on."""
     # Off a terminal, lines are not folded at 80 columns: they are for grep.
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
 

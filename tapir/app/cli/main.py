@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from tapir.app.cli import commands
+from tapir.app.cli import commands, overrides
 from tapir.app.cli.dawg import dawg_app
 from tapir.version import commit, version
 
@@ -119,6 +119,80 @@ def accept(
     raise typer.Exit(
         commands.steer(commands.find_state_dir(config_dir, state_dir), "accept", as_json=as_json, what=what)
     )
+
+
+Lasting = Annotated[
+    str | None, typer.Option("--for", metavar="TIME", help="End by itself after that: 90m, 2h, 1d12h, 3w.")
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever asks later.")]
+Remove = Annotated[bool, typer.Option("--remove", help="Take it back.")]
+Entry = Annotated[str, typer.Argument(metavar="NAME", help="As in a list: name, '*.name' or '||name^'.")]
+
+
+@app.command()
+def allow(
+    name: Entry,
+    lasting: Lasting = None,
+    reason: Reason = "",
+    remove: Remove = False,
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a name out of the zone, whatever other lists say."""
+    _override("allowlist", name, lasting, reason, remove, config_dir, state_dir, as_json)
+
+
+@app.command()
+def deny(
+    name: Entry,
+    lasting: Lasting = None,
+    reason: Reason = "",
+    remove: Remove = False,
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a name into the zone, unless an allowlist has it."""
+    _override("denylist", name, lasting, reason, remove, config_dir, state_dir, as_json)
+
+
+@app.command()
+def doubt(
+    name: Entry,
+    lasting: Lasting = None,
+    reason: Reason = "",
+    remove: Remove = False,
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count a name as on one more doubtlist."""
+    _override("doubtlist", name, lasting, reason, remove, config_dir, state_dir, as_json)
+
+
+def _override(
+    kind: str,
+    name: str,
+    lasting: str | None,
+    reason: str,
+    remove: bool,
+    config_dir: Path,
+    state_dir: Path | None,
+    as_json: bool,
+) -> None:
+    folder = commands.find_state_dir(config_dir, state_dir)
+    raise typer.Exit(
+        overrides.override(folder, kind, name, lasting=lasting, reason=reason, remove=remove, as_json=as_json)
+    )
+
+
+@app.command("overrides")
+def list_overrides(
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False
+) -> None:
+    """Show what is allowed, denied and doubted by hand."""
+    raise typer.Exit(overrides.overrides(commands.find_state_dir(config_dir, state_dir), as_json=as_json))
 
 
 @zone_app.command("hold")

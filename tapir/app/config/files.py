@@ -77,6 +77,7 @@ class RpzFile:
     ns: tuple[str | None, ...] | None = None
     ttl: int | None = None
     redirect: str | None = None
+    canary: str | None = None
     journal: JournalFile = JournalFile()
     brake: ZoneBrakeFile = ZoneBrakeFile()
 

@@ -16,7 +16,7 @@ from tapir.app.config.settings import Config, SourceBrakeConfig
 from tapir.app.config.sources import map_source_brake, map_sources
 from tapir.app.config.strict import structure
 from tapir.app.config.values import between, path_in
-from tapir.app.config.zone import map_zone, map_zone_brake
+from tapir.app.config.zone import map_canary, map_zone, map_zone_brake
 
 SOURCE_BRAKE = SourceBrakeConfig(shrink=0.5, grow=2.0, minimum=1000)
 
@@ -47,6 +47,7 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
         serial_cache=Section(report, ("services", "rpz")).parse(
             "serialcache", rpz.serialcache or None, path_in(folder), None
         ),
+        canary=map_canary(report, rpz, zone),
         server=map_server(report, files.dnsengine, outputs),
         sources=map_sources(report, files.sources, folder, brake, redirect=zone.redirect),
         outputs=outputs,

@@ -11,6 +11,7 @@ import attrs
 
 from tapir.app.config.problems import Notice
 from tapir.model.actions import Action, ListKind
+from tapir.model.names import Name
 from tapir.policy.settings import PolicySettings
 from tapir.zone.settings import ZoneSettings
 
@@ -131,6 +132,8 @@ class Config:
     zone: ZoneSettings
     zone_brake: ZoneBrakeConfig
     serial_cache: Path | None
+    canary: Name | None
+    """a harmless name that is always in the zone, to test resolvers with"""
     server: ServerConfig
     sources: tuple[SourceConfig, ...]
     outputs: tuple[OutputConfig, ...]

@@ -11,6 +11,7 @@ from tapir.app.config.settings import SourceBrakeConfig, SourceConfig
 from tapir.app.config.strict import shown
 from tapir.app.config.values import between, listed, one_of, parse_action, parse_share, path_in
 from tapir.model.actions import Action, ListKind
+from tapir.model.messages.local import RESERVED
 from tapir.model.names import Name
 
 _WANTED_TYPE: Final = "needed is allowlist, denylist or doubtlist"
@@ -168,6 +169,9 @@ def _not_supported(section: Section, key: str, kind: ListKind, what: str, allowe
 def _check_id(section: Section, id_: str) -> None:
     if "/" in id_ or not id_.strip() or not id_.isprintable():
         text = "this cannot be the id of a source; allowed is any printable text without `/`"
+        section.report.error(section.path, text)
+    elif id_.lower().startswith(RESERVED):
+        text = f"ids that begin with `{RESERVED}` are those of tapir's own lists; allowed is any other"
         section.report.error(section.path, text)
     elif id_ == "zone":
         text = "`tapir accept zone` is about the zone, so what the brake holds of this source cannot be accepted"

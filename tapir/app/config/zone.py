@@ -7,7 +7,10 @@ from tapir.app.config.files import RpzFile
 from tapir.app.config.report import Invalid, Report, Section
 from tapir.app.config.settings import ZoneBrakeConfig
 from tapir.app.config.values import between, parse_domain, parse_share
-from tapir.model.names import Name, parse_name
+from tapir.model.actions import ListKind
+from tapir.model.names import Name, format_name, parse_name
+from tapir.policy.overrides import OverrideError, admitted_names
+from tapir.services.sources.suffixes import load_suffix_test
 from tapir.zone.errors import ZoneError
 from tapir.zone.settings import ZoneSettings
 
@@ -52,6 +55,20 @@ def map_zone_brake(report: Report, rpz: RpzFile) -> ZoneBrakeConfig:
         change=section.parse("change", rpz.brake.change, parse_share, 0.25),
         minimum=section.parse("minimum", rpz.brake.minimum, between(0), 1000),
     )
+
+
+def map_canary(report: Report, rpz: RpzFile, zone: ZoneSettings) -> Name | None:
+    """The name that is always in the zone, if there is to be one: a name that a denylist could hold."""
+
+    def parse(text: str) -> Name:
+        name = parse_domain(text)
+        try:
+            admitted_names(format_name(name), ListKind.DENY, zone=zone.name, is_public_suffix=load_suffix_test())
+        except OverrideError as exc:
+            raise Invalid(f"{exc}; allowed is a name of yours that nobody needs") from exc
+        return name
+
+    return Section(report, _PATH).parse("canary", rpz.canary, parse, None)
 
 
 def _name_servers(section: Section, ns: tuple[str | None, ...] | None, bare: ZoneSettings) -> tuple[Name, ...]:

@@ -76,6 +76,8 @@ class SourceStatus:
     checked_at: int | None
     refusals: tuple[Refusal, ...]
     error: str
+    internal: bool = False
+    """not configured, but always there: the operator's own lists and the canary"""
 
 
 @attrs.frozen(kw_only=True)

@@ -28,6 +28,9 @@ LISTS: Final = {
 }
 """The name of the list that each of them feeds"""
 
+MAX_SECONDS: Final = 10 * 366 * 86400
+"""how long an override can last, if it is to end at all"""
+
 
 @attrs.frozen(kw_only=True)
 class Override:

@@ -29,10 +29,13 @@ from actors import (
     TraceEntry,
     UnknownActor,
 )
+from tapir.model.actions import ListKind
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import AcceptSource
-from tapir.model.messages.policy import Explain
+from tapir.model.messages.local import MAX_SECONDS, GetOverrides, RemoveOverride, SetOverride
 from tapir.model.messages.zone import AcceptZone, HoldZone, ResumeZone, SetSerial
+from tapir.services.control.explaining import explain_name
+from tapir.services.control.overriding import override
 from tapir.services.control.peer import peer_uid, user_name
 from tapir.services.control.protocol import (
     MAX_REQUEST,
@@ -235,8 +238,30 @@ class _Client:
         return self._system.dead_letters()
 
     async def explain(self, request: ConsoleRequest) -> object:
-        """Why a name is answered as it is."""
-        return await self._ask(request, self._refs.policy, Explain(name=request.text("name")))
+        """Why a name is answered as it is, since when, and until when."""
+        ask = partial(self._ask, request)
+        return await explain_name(self._refs, ask, request.text("name"), patience=self._settings.patience)
+
+    async def override_set(self, request: ConsoleRequest) -> object:
+        """Allow, deny or doubt a name by hand."""
+        seconds = request.integer("seconds", lowest=0, highest=MAX_SECONDS, default=0)
+        order = SetOverride(
+            entry=request.text("name"),
+            kind=_kind_of(request),
+            seconds=seconds or None,
+            reason=request.text("reason") if request.arguments.get("reason") else "",
+            user=await self.user(),
+        )
+        return await override(self._refs, partial(self._ask, request), order, patience=self._settings.patience)
+
+    async def override_remove(self, request: ConsoleRequest) -> object:
+        """Take that back."""
+        order = RemoveOverride(entry=request.text("name"), kind=_kind_of(request), user=await self.user())
+        return await override(self._refs, partial(self._ask, request), order, patience=self._settings.patience)
+
+    async def overrides(self, request: ConsoleRequest) -> object:
+        """What is allowed, denied and doubted by hand."""
+        return await self._ask(request, self._refs.overrides, GetOverrides())
 
     async def accept(self, request: ConsoleRequest) -> object:
         """The operator accepts what a brake holds: `zone` or the id of a source."""
@@ -311,12 +336,23 @@ class _Client:
                 await self._send(render_stream(request_id, entry, lost=subscription.lost))
 
 
+def _kind_of(request: ConsoleRequest) -> ListKind:
+    kinds = {kind.value: kind for kind in ListKind}
+    if (kind := kinds.get(request.text("list"))) is None:
+        text = f"{request.op} needs list: one of {', '.join(kinds)}"
+        raise ProtocolError(code="arguments", text=text, request_id=request.id)
+    return kind
+
+
 _HANDLERS: Final[dict[str, Handler]] = {
     "hello": _Client.hello,
     "status": _Client.status,
     "tree": _Client.tree,
     "dead-letters": _Client.dead_letters,
     "explain": _Client.explain,
+    "override-set": _Client.override_set,
+    "override-remove": _Client.override_remove,
+    "overrides": _Client.overrides,
     "accept": _Client.accept,
     "zone-hold": _Client.hold,
     "zone-resume": _Client.resume,

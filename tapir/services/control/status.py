@@ -34,6 +34,7 @@ class ControlRefs:
     lists: ActorRef[Any]
     policy: ActorRef[Any]
     health: ActorRef[Any]
+    overrides: ActorRef[Any]
 
 
 async def gather_status(refs: ControlRefs, *, patience: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The list keeper: sole writer of what every source says, of what the brake holds back, and of the publish gate."""
 
+import logging
 import uuid
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
@@ -213,8 +214,14 @@ class ListKeeper(Actor[ListKeeperMessage]):
         known = None if first else changed
         self._set_states(await self._saving.save_content(ctx, self._states.values(), source, known))
         names = len(state.content.block) if state.content is not None else 0
-        ctx.log.info(
-            "source %s: %d names, %d in or changed, %d out", source, names, len(changed.upserted), len(changed.removed)
+        ctx.log.log(
+            # Mostly the operator's own lists hold nothing, and a start should not say so each time.
+            logging.INFO if changed or not state.settings.internal else logging.DEBUG,
+            "source %s: %d names, %d in or changed, %d out",
+            source,
+            names,
+            len(changed.upserted),
+            len(changed.removed),
         )
         change = ListChange(source=source, removed=changed.removed, upserted=changed.upserted)
         await self._tell(ctx, change if changed and state.settings.active else None)

@@ -36,6 +36,8 @@ class SourceSettings:
     """None: the list keeper's"""
     action: Action | None = None
     weight: int = 1
+    internal: bool = False
+    """nobody configured it: it is always there, and mostly holds nothing"""
 
     @property
     def description(self) -> ListDescription:
@@ -100,6 +102,7 @@ class SourceState:
             name=self.settings.name,
             kind=self.settings.kind,
             origin=self.settings.origin,
+            internal=self.settings.internal,
             active=self.settings.active,
             required=self.settings.required,
             state=self.word,
@@ -179,8 +182,9 @@ def judge_gate(states: Iterable[SourceState]) -> Gate:
     active = [state for state in states if state.settings.active]
     missing = [state for state in active if state.content is None]
     blocking = [state for state in missing if state.settings.kind is ListKind.ALLOW and state.settings.required]
-    if not any(state.settings.supported for state in active):
-        blocking = missing
+    configured = [state for state in active if not state.settings.internal]
+    if not any(state.settings.supported for state in configured):
+        blocking = [state for state in missing if not state.settings.internal]
     awaited = [state for state in missing if state.settings.supported and not state.waived]
     named = [state for state in missing if state.settings.supported or state in blocking]
     return Gate(

@@ -174,7 +174,7 @@ class LocalSource(Actor[LocalMessage]):
     async def _take(self, ctx: Context[LocalMessage], book: OverrideBook, change: OverrideChange) -> None:
         book.take(change)
         self._set_timer(ctx)
-        # What a name moves to is said first: it must not be without both for a moment, and in the zone by some other list.
+        # What a name moves to is said first: without both for a moment, some other list could put it into the zone.
         for kind in dict.fromkeys(override.kind for override in (*change.now, *change.before)):
             await self._deliver(ctx, SOURCES[kind])
 

@@ -1,0 +1,181 @@
+"""Why a name is answered as it is, since when, and until when: what every part knows of it, put together.
+
+The policy evaluator says what is decided, the local source who said so by hand, the list keeper how old a list is, and
+the zone keeper what is published of it since which serial. Only the first must answer: what the others do not tell is
+left out.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
+
+import trio
+
+from actors import ActorRef, AskError, Request
+from tapir.model.actions import Action
+from tapir.model.messages.lists import GetSources, SourcesStatus
+from tapir.model.messages.local import SOURCES, GetOverrides, Override, OverridesStatus
+from tapir.model.messages.policy import Explain, Explanation, ListHit
+from tapir.model.messages.zone import GetRecordHistory, GetZone, RecordHistory, RecordStep, ZoneStatus
+from tapir.model.names import MAX_NAME, ROOT, Name, NameSyntaxError, format_name, parent_of, parse_name
+from tapir.services.control.protocol import to_plain
+from tapir.services.control.status import ControlRefs
+
+Asker = Callable[[ActorRef[Any], Request[Any]], Awaitable[Any]]
+"""Asks, and raises ProtocolError when there is no answer"""
+
+_WILDCARD: Final = b"\x01*"
+_LOCAL: Final = frozenset(SOURCES.values())
+
+
+async def explain_name(refs: ControlRefs, ask: Asker, name: str, *, patience: float) -> dict[str, Any]:
+    """The explanation of `name`, with `hits` that tell their age, and what the zone says as `record`.
+
+    Raises what `ask` raises when the policy evaluator does not answer; others have `patience` seconds.
+    """
+    explanation: Explanation = await ask(refs.policy, Explain(name=name))
+    candidates = answering_names(explanation.name)
+    questions: dict[str, tuple[ActorRef[Any], Request[Any]]] = {
+        "overrides": (refs.overrides, GetOverrides()),
+        "sources": (refs.lists, GetSources()),
+        "zone": (refs.keeper, GetZone()),
+        "history": (refs.keeper, GetRecordHistory(names=candidates)),
+    }
+    answers: dict[str, Any] = dict.fromkeys(questions)
+
+    async def fetch(key: str, ref: ActorRef[Any], question: Request[Any]) -> None:
+        with contextlib.suppress(AskError):  # that part is left out
+            answers[key] = await ref.ask(question, timeout=patience)
+
+    async with trio.open_nursery() as nursery:
+        for key, (ref, question) in questions.items():
+            nursery.start_soon(fetch, key, ref, question)
+    return put_together(explanation, **answers)
+
+
+def answering_names(text: str) -> tuple[Name, ...]:
+    """The names whose record can answer for the name `text`: itself, then the wildcards above, nearest first."""
+    try:
+        name = parse_name(text)
+    except NameSyntaxError:
+        return ()
+    names = [name]
+    while (name := parent_of(name)) != ROOT:
+        if len(name) + len(_WILDCARD) <= MAX_NAME and names[0] != (wildcard := Name(_WILDCARD + name)):
+            names.append(wildcard)
+    return tuple(names)
+
+
+def put_together(
+    explanation: Explanation,
+    *,
+    overrides: OverridesStatus | None,
+    sources: SourcesStatus | None,
+    zone: ZoneStatus | None,
+    history: RecordHistory | None,
+) -> dict[str, Any]:
+    """One document of what each part knows; None is a part that did not answer."""
+    by_hand = {(each.kind.value, each.entry): each for each in overrides.overrides} if overrides is not None else {}
+    loaded = {source.id: source.loaded_at for source in sources.sources} if sources is not None else {}
+    plain: dict[str, Any] = to_plain(explanation)
+    plain["hits"] = [_hit(hit, by_hand, loaded) for hit in explanation.hits]
+    plain["record"] = None if history is None or zone is None else _record(explanation.name, history, zone.zone)
+    plain["publication"] = None if zone is None else _publication(explanation, plain["record"], zone, sources)
+    return plain
+
+
+def _hit(hit: ListHit, by_hand: Mapping[tuple[str, str], Override], loaded: Mapping[str, int | None]) -> dict[str, Any]:
+    override = by_hand.get((hit.kind, hit.entry)) if hit.source in _LOCAL else None
+    return {
+        **to_plain(hit),
+        "loaded_at": loaded.get(hit.source),
+        # Of a list it is known when all of it was read, and not since when it has had this entry.
+        "since": override.at if override is not None else None,
+        "expires": override.until if override is not None else None,
+        "override": to_plain(override),
+    }
+
+
+def _record(name: str, history: RecordHistory, zone: str) -> dict[str, Any]:
+    """The published record that answers for `name`, or which one did last, as far as the journal reaches."""
+    candidates = answering_names(name)
+    present = dict(history.present)
+    steps = dict(history.steps)
+    found = next((each for each in candidates if each in present), None)
+    record: dict[str, Any] = {
+        "owner": _owner(found, zone) if found is not None else None,
+        "action": present[found].label if found is not None else None,
+        "since": None,
+        "since_before": None,
+        "withdrawn": None,
+        "steps": [{**_step(step), "owner": _owner(each, zone)} for each in candidates for step in steps.get(each, ())],
+    }
+    if found is not None:
+        changed = steps.get(found, ())
+        if changed:
+            record["since"] = _step(changed[0])
+        else:
+            record["since_before"] = _journal_start(history)
+        return record
+    gone = [(step, each) for each in candidates for step in steps.get(each, ())[:1] if step.after is Action.NONE]
+    if gone:
+        step, each = max(gone, key=lambda pair: pair[0].at)
+        record["withdrawn"] = {**_step(step), "owner": _owner(each, zone)}
+    return record
+
+
+def _step(step: RecordStep) -> dict[str, Any]:
+    return {"serial": step.serial, "at": step.at, "before": step.before.label, "after": step.after.label}
+
+
+def _journal_start(history: RecordHistory) -> dict[str, Any]:
+    if history.journal_from is None:
+        return {"serial": history.serial, "at": None}
+    return {"serial": history.journal_from, "at": history.journal_from_at}
+
+
+def _owner(name: Name, zone: str) -> str:
+    return format_name(name) + zone.removesuffix(".") + "."
+
+
+def _publication(
+    explanation: Explanation, record: Mapping[str, Any] | None, zone: ZoneStatus, sources: SourcesStatus | None
+) -> dict[str, Any]:
+    """Whether the zone says what is decided, and if not, why not."""
+    pending = record is not None and not _agrees(explanation, record)
+    return {
+        "serial": zone.serial,
+        "state": zone.state,
+        "pending": pending,
+        "why": _why(zone, sources) if pending else "",
+    }
+
+
+def _agrees(explanation: Explanation, record: Mapping[str, Any]) -> bool:
+    owner, _, target = explanation.emitted.partition(" CNAME ")
+    if not owner or record["owner"] is None:
+        return not owner and record["owner"] is None
+    action = Action.PASSTHRU if target == "rpz-passthru." else explanation.action
+    return (owner, action.label) == (record["owner"], record["action"])
+
+
+def _why(zone: ZoneStatus, sources: SourcesStatus | None) -> str:
+    if zone.state != "serving" and zone.state in _STATES:
+        return _STATES[zone.state]
+    if sources is not None and not sources.publishing:
+        return f"nothing new is published until these deliver: {', '.join(sources.waiting_for)}"
+    return "it is on its way"
+
+
+_STATES: Final = {
+    "held": "the zone is held by the operator: tapir zone resume",
+    "braked": "the brake holds the change: tapir accept zone",
+    "paused": "the zone is paused by the operator",
+    "unsaved": "the zone cannot be saved",
+    "empty": "the zone has no first version yet",
+}
+
+
+def lists_of(explanation: Mapping[str, Any], kind: str) -> Iterable[str]:
+    """The names of the lists of `kind` in the document `explanation`, each once."""
+    return dict.fromkeys(hit["list_name"] for hit in explanation["hits"] if hit["kind"] == kind)
