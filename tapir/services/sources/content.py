@@ -17,7 +17,7 @@ from tapir.policy.admission import Admitted, admit
 from tapir.services.sources.looking import FileSign, refuse_kind
 from tapir.services.sources.suffixes import load_suffix_test
 
-FORMATS: Final = ("domains", "csv")
+FORMATS: Final = ("domains", "csv", "dawg")
 """The formats that a list file can have."""
 
 _BLOCK: Final = 1 << 20
@@ -68,6 +68,8 @@ class ReadingSettings:
     format: str = attrs.field(default="domains", validator=attrs.validators.in_(FORMATS))
     column: str | None = None
     """which column of a csv file holds the names, by the title in its header; None for the second"""
+    staging: Path | None = None
+    """where copies of DAWG files go"""
 
 
 def look_at(path: Path) -> FileSign:
@@ -78,7 +80,7 @@ def look_at(path: Path) -> FileSign:
         raise _unreadable(path, exc) from exc
     if reason := refuse_kind(status.st_mode):
         raise ListUnreadableError(path=path, reason=reason)
-    return _sign_of(status)
+    return FileSign.of(status)
 
 
 def read_list(settings: ReadingSettings, sign: FileSign, progress: Progress) -> Admitted:
@@ -97,13 +99,13 @@ def read_list(settings: ReadingSettings, sign: FileSign, progress: Progress) -> 
         # Not to wait for a writer, should the file be a pipe by now.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            _check_sign(sign, _sign_of(os.fstat(descriptor)))
+            _check_sign(sign, FileSign.of(os.fstat(descriptor)))
             with _PARSING:
                 parsed = _parse(settings, _blocks(descriptor, sign.size, progress))
-            _check_sign(sign, _sign_of(os.fstat(descriptor)))
+            _check_sign(sign, FileSign.of(os.fstat(descriptor)))
         finally:
             os.close(descriptor)
-        _check_sign(sign, _sign_of(path.stat()))
+        _check_sign(sign, FileSign.of(path.stat()))
     except OSError as exc:
         raise _unreadable(path, exc) from exc
     except (ListTooLongError, ListShapeError) as exc:
@@ -141,16 +143,6 @@ def _blocks(descriptor: int, size: int, progress: Progress) -> Iterator[bytes]:
 def _check_sign(expected: FileSign, found: FileSign) -> None:
     if found != expected:
         raise ListTornError("the file changed while it was read")
-
-
-def _sign_of(status: os.stat_result) -> FileSign:
-    return FileSign(
-        device=status.st_dev,
-        inode=status.st_ino,
-        size=status.st_size,
-        modified_ns=status.st_mtime_ns,
-        changed_ns=status.st_ctime_ns,
-    )
 
 
 def _unreadable(path: Path, exc: OSError) -> ListUnreadableError:

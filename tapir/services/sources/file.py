@@ -23,6 +23,7 @@ from tapir.services.sources.content import (
     look_at,
     read_list,
 )
+from tapir.services.sources.dawg import LookedUp, read_dawg
 from tapir.services.sources.looking import FileSign, Sighting, Verdict, judge
 from tapir.services.sources.worker import FileWorker, Worker
 
@@ -46,6 +47,8 @@ class FileSourceSettings:
     """how often the list keeper is told again how the file stands"""
     patience: float = 30.0
     size_limit: int = 1 << 30
+    staging: Path | None = None
+    """where copies of DAWG files go"""
 
     @property
     def reading(self) -> ReadingSettings:
@@ -58,6 +61,7 @@ class FileSourceSettings:
             size_limit=self.size_limit,
             format=self.format,
             column=self.column,
+            staging=self.staging,
         )
 
 
@@ -87,6 +91,8 @@ class FileSource(Actor[FileSourceMessage]):
         self._settings = settings
         self._lists = lists
         self._worker = worker if worker is not None else FileWorker()
+        self._read_content: Callable[[ReadingSettings, FileSign, Progress], Admitted | LookedUp]
+        self._read_content = read_dawg if settings.format == "dawg" else read_list
         self._looking = False
         # The worker's present call: how far it is, and since when it is no further.
         self._progress: Progress | None = None
@@ -168,7 +174,7 @@ class FileSource(Actor[FileSourceMessage]):
     async def _read(self, ctx: Context[FileSourceMessage], sign: FileSign) -> None:
         try:
             with self._watched() as progress:
-                admitted = await self._worker.run(read_list, self._settings.reading, sign, progress)
+                admitted = await self._worker.run(self._read_content, self._settings.reading, sign, progress)
         except ListTornError:
             ctx.log.debug("%s changed while it was read", self._settings.path)
             return
@@ -200,7 +206,7 @@ class FileSource(Actor[FileSourceMessage]):
                 ctx, f"{self._settings.path}: is being written without a pause; rename the finished file into place"
             )
 
-    async def _tell_content(self, ctx: Context[FileSourceMessage], admitted: Admitted) -> bool:
+    async def _tell_content(self, ctx: Context[FileSourceMessage], admitted: Admitted | LookedUp) -> bool:
         message = SourceLoaded(
             source=self._settings.id,
             content=admitted.content,

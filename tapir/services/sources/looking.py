@@ -13,6 +13,7 @@ again (`content.py` compares before and after).
 """
 
 import enum
+import os
 import stat
 from typing import Final
 
@@ -34,6 +35,17 @@ class FileSign:
     modified_ns: int
     changed_ns: int = attrs.field(eq=False)
     """inode change time: a rename or a chmod sets it, which is no other content"""
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileSign":
+        """The sign of the file that `status` is of."""
+        return cls(
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            changed_ns=status.st_ctime_ns,
+        )
 
     def same_file(self, other: "FileSign") -> bool:
         """Whether both are states of one inode."""
