@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import attrs
 
-from tapir.model.blocks import ListBlock, NameBlock
+from tapir.model.blocks import ListBlock, LookupList, NameBlock
 from tapir.model.messages.lists import Refusal
 from tapir.store.blobs import BlobKind
 from tapir.store.database import STATE, Database
@@ -35,6 +35,8 @@ class StoredPending:
     digest: str
     loaded_at: int
     refusals: tuple[Refusal, ...] = ()
+    lookup: LookupList | None = None
+    """where the content is looked up, None when it is stored here"""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +47,8 @@ class StoredList:
     digest: str | None = None
     loaded_at: int | None = None
     refusals: tuple[Refusal, ...] = ()
+    lookup: LookupList | None = None
+    """where the content is looked up, None when it is stored here"""
     pending: StoredPending | None = None
 
 
@@ -114,20 +118,24 @@ class ListStore:
         with self._database.reading():
             return tuple(entry.stored for entry in _read_state(self._database).entries.values())
 
-    def load(self, source: str) -> ListBlock:
+    def load(self, source: str) -> ListBlock | LookupList:
         """The content of `source`."""
         with self._database.reading():
             entry = _read_state(self._database).entries[source]
             if entry.stored.digest is None:
                 raise KeyError(source)
+            if entry.stored.lookup is not None:
+                return entry.stored.lookup
             return _read_content(self._database, entry)
 
-    def load_pending(self, source: str) -> ListBlock:
+    def load_pending(self, source: str) -> ListBlock | LookupList:
         """What the brake holds back for `source`."""
         with self._database.reading():
             entry = _read_state(self._database).entries[source]
             if entry.stored.pending is None:
                 raise KeyError(source)
+            if entry.stored.pending.lookup is not None:
+                return entry.stored.pending.lookup
             return unpack_list(self._database.get(BlobKind.LIST, _pending_key(entry)))
 
     @contextlib.contextmanager
@@ -146,7 +154,7 @@ class ListStore:
         self,
         source: str,
         *,
-        content: ListBlock,
+        content: ListBlock | LookupList,
         digest: str,
         loaded_at: int,
         refusals: tuple[Refusal, ...] = (),
@@ -175,7 +183,7 @@ class ListStore:
         self,
         source: str,
         *,
-        content: ListBlock,
+        content: ListBlock | LookupList,
         reason: str,
         digest: str,
         loaded_at: int,
@@ -212,14 +220,25 @@ class ListTransaction:
         self._entries = dict(state.entries)
 
     def replace(
-        self, source: str, *, content: ListBlock, digest: str, loaded_at: int, refusals: tuple[Refusal, ...] = ()
+        self,
+        source: str,
+        *,
+        content: ListBlock | LookupList,
+        digest: str,
+        loaded_at: int,
+        refusals: tuple[Refusal, ...] = (),
     ) -> None:
         """`source` says exactly `content`, and nothing is held back for it any more."""
-        packed = pack_list(content)
+        lookup = content if isinstance(content, LookupList) else None
+        packed = b"" if isinstance(content, LookupList) else pack_list(content)
         entry = self._without_pending(self._entry(source))
         self._database.drop_log(entry.series)
-        octets = self._database.put(BlobKind.LIST, _content_key(entry), packed)
-        stored = attrs.evolve(entry.stored, digest=digest, loaded_at=loaded_at, refusals=refusals)
+        octets = 0
+        if lookup is None:
+            octets = self._database.put(BlobKind.LIST, _content_key(entry), packed)
+        else:
+            self._database.drop(_content_key(entry))
+        stored = attrs.evolve(entry.stored, digest=digest, loaded_at=loaded_at, refusals=refusals, lookup=lookup)
         self._entries[source] = _Entry(stored=stored, series=entry.series, base_octets=octets)
 
     def change(
@@ -235,11 +254,11 @@ class ListTransaction:
         """`source` lost `removed`, then gained or changed `upserted`, and nothing is held back for it any more.
 
         Takes time in the size of the change, except where the log is folded into the snapshot (amortised).
-        Raises KeyError when `source` has no content to change.
+        Raises KeyError when `source` has no content to change, or content that is looked up elsewhere.
         """
         packed = pack_list_change(removed, upserted)
         entry = self._entries[source]
-        if entry.stored.digest is None:
+        if entry.stored.digest is None or entry.stored.lookup is not None:
             raise KeyError(source)
         entry = self._without_pending(entry)
         octets = self._database.append(BlobKind.LIST_CHANGE, entry.series, entry.last + 1, packed)
@@ -255,17 +274,21 @@ class ListTransaction:
         self,
         source: str,
         *,
-        content: ListBlock,
+        content: ListBlock | LookupList,
         reason: str,
         digest: str,
         loaded_at: int,
         refusals: tuple[Refusal, ...] = (),
     ) -> None:
         """The brake holds `content` back for `reason`, in place of what it held back before."""
-        packed = pack_list(content)
+        lookup = content if isinstance(content, LookupList) else None
+        packed = b"" if isinstance(content, LookupList) else pack_list(content)
         entry = self._entry(source)
-        self._database.put(BlobKind.LIST, _pending_key(entry), packed)
-        pending = StoredPending(reason=reason, digest=digest, loaded_at=loaded_at, refusals=refusals)
+        if lookup is None:
+            self._database.put(BlobKind.LIST, _pending_key(entry), packed)
+        else:
+            self._database.drop(_pending_key(entry))
+        pending = StoredPending(reason=reason, digest=digest, loaded_at=loaded_at, refusals=refusals, lookup=lookup)
         self._entries[source] = attrs.evolve(entry, stored=attrs.evolve(entry.stored, pending=pending))
 
     def clear_pending(self, source: str) -> None:
@@ -278,7 +301,11 @@ class ListTransaction:
         pending = entry.stored.pending
         if pending is None:
             raise KeyError(source)
-        content = unpack_list(self._database.get(BlobKind.LIST, _pending_key(entry)))
+        content: ListBlock | LookupList
+        if pending.lookup is not None:
+            content = pending.lookup
+        else:
+            content = unpack_list(self._database.get(BlobKind.LIST, _pending_key(entry)))
         self.replace(
             source,
             content=content,
@@ -338,8 +365,17 @@ def _read_content(database: Database, entry: _Entry) -> ListBlock:
 def _unpack_stored(fields: dict[str, Any]) -> StoredList:
     pending = fields["pending"]
     if pending is not None:
-        pending = StoredPending(**{**pending, "refusals": _unpack_refusals(pending["refusals"])})
-    return StoredList(**{**fields, "refusals": _unpack_refusals(fields["refusals"]), "pending": pending})
+        pending = StoredPending(**{**pending, **_unpack_values(pending)})
+    return StoredList(**{**fields, **_unpack_values(fields), "pending": pending})
+
+
+def _unpack_values(fields: dict[str, Any]) -> dict[str, Any]:
+    # What an older tapir stored knows of no look-ups.
+    lookup = fields.get("lookup")
+    return {
+        "refusals": _unpack_refusals(fields["refusals"]),
+        "lookup": None if lookup is None else LookupList(**lookup),
+    }
 
 
 def _unpack_refusals(refusals: list[dict[str, Any]]) -> tuple[Refusal, ...]:

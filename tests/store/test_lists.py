@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from tapir.model.blocks import EMPTY_NAMES, ListBlock, NameBlock
+from tapir.model.blocks import EMPTY_NAMES, ListBlock, LookupList, NameBlock
 from tapir.model.messages.lists import Refusal
 from tapir.model.names import Name, parse_name
 from tapir.store import lists
@@ -247,3 +247,25 @@ def test_the_store_is_two_dicts(small: int, monkeypatch: pytest.MonkeyPatch) -> 
     run_state_machine_as_test(
         ListStoreMachine, settings=settings(max_examples=settings().max_examples // 5, stateful_step_count=15)
     )
+
+
+def test_a_list_that_is_looked_up_is_a_reference_also_while_it_is_held(path: Path) -> None:
+    one = LookupList(path="/staging/one.dawg", digest="one", words=3, size=40)
+    other = LookupList(path="/staging/other.dawg", digest="other", words=0, size=11)
+    store = ListStore.open(path)
+    store.replace("feed", content=block({A: 0}), digest="d1", loaded_at=1)
+    store.replace("feed", content=other, digest="d2", loaded_at=2)
+    with pytest.raises(KeyError):
+        store.change("feed", removed=EMPTY_NAMES, upserted=block({B: 0}), digest="d3", loaded_at=3)
+    store.set_pending("feed", content=one, reason="it grows", digest="d4", loaded_at=4)
+    store.close()
+    store = ListStore.open(path)
+    assert (store.load("feed"), store.load_pending("feed")) == (other, one)
+    store.accept_pending("feed")
+    assert store.load("feed") == one
+    store.set_pending("feed", content=block({A: 0, B: 0}), reason="it shrinks", digest="d5", loaded_at=5)
+    store.accept_pending("feed")
+    assert dict(store.load("feed")) == {A: 0, B: 0}
+    store.change("feed", removed=NameBlock.of([A]), upserted=block({C: 0}), digest="d6", loaded_at=6)
+    assert dict(store.load("feed")) == {B: 0, C: 0}
+    store.close()
