@@ -332,6 +332,7 @@ def file_settings(source: SourceConfig, *, zone: Name) -> FileSourceSettings:
         zone=zone,
         format=source.format,
         column=source.column,
+        match=source.match,
         broad=source.broad,
         poll_interval=source.poll_interval,
     )

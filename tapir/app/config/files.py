@@ -266,6 +266,7 @@ class SourceFile:
     action: str | None = None
     weight: int | None = None
     column: str | None = None
+    match: str | None = None
     broad: bool | None = None
     required: bool | None = None
     poll_interval: int | None = None

@@ -91,6 +91,8 @@ class SourceConfig:
     """the list file; set whenever the source is supported"""
     column: str | None
     """of a csv file: the title of the column with the names; None for the second column"""
+    match: str
+    """what a plain `name` in the list stands for: `exact`ly that name, or its `subtree`"""
     poll_interval: int
     brake: SourceBrakeConfig
     action: Action | None = None

@@ -17,6 +17,8 @@ from tapir.model.names import Name
 _WANTED_TYPE: Final = "needed is allowlist, denylist or doubtlist"
 _ORIGINS: Final = ("file", "mqtt", "xfr")
 _FORMATS: Final = ("domains", "csv", "dawg")
+_EXACT: Final = "exact"
+_MATCHES: Final = (_EXACT, "subtree")
 _READ: Final = ("domains", "csv")
 
 
@@ -95,6 +97,7 @@ def _map_active(
         broad=bool(source.broad),
         path=path,
         column=_column_of(section, source.column, form),
+        match=section.parse("match", source.match, one_of(*_MATCHES), _EXACT),
         poll_interval=section.parse("poll-interval", source.poll_interval, between(1, unit="seconds"), _POLL),
         brake=map_source_brake(section.at("brake"), source.brake, brake),
         action=_action_of(section, source.action, kind, redirect),
@@ -152,6 +155,7 @@ def _map_inactive(
         broad=bool(source.broad),
         path=None,
         column=None,
+        match=_EXACT,
         poll_interval=_POLL,
         brake=brake,
     )

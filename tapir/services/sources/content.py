@@ -19,11 +19,13 @@ from tapir.services.sources.suffixes import load_suffix_test
 
 FORMATS: Final = ("domains", "csv", "dawg")
 """The formats that a list file can have."""
+MATCHES: Final = ("exact", "subtree")
+"""What a plain `name` in a list can stand for: that name, or that name and everything below it."""
 
 _BLOCK: Final = 1 << 20
 
-# One list is parsed at a time: that work is the interpreter's, so two would only take turns at keeping the event loop
-# waiting. Whoever waits for the file system does not hold it.
+# One list is parsed at a time: two would take twice the memory, and both cores from the event loop. Whoever waits for
+# the file system does not hold it.
 _PARSING: Final = threading.Lock()
 
 
@@ -68,6 +70,8 @@ class ReadingSettings:
     format: str = attrs.field(default="domains", validator=attrs.validators.in_(FORMATS))
     column: str | None = None
     """which column of a csv file holds the names, by the title in its header; None for the second"""
+    match: str = attrs.field(default="exact", validator=attrs.validators.in_(MATCHES))
+    """what a plain `name` stands for: `exact`ly that name, or its `subtree`"""
     staging: Path | None = None
     """where copies of DAWG files go"""
 
@@ -119,7 +123,10 @@ def read_list(settings: ReadingSettings, sign: FileSign, progress: Progress) -> 
 
 
 def _parse(settings: ReadingSettings, blocks: Iterator[bytes]) -> ParsedList:
-    return parse_csv(blocks, column=settings.column) if settings.format == "csv" else parse_domains(blocks)
+    subtree = settings.match == "subtree"
+    if settings.format == "csv":
+        return parse_csv(blocks, column=settings.column, subtree=subtree)
+    return parse_domains(blocks, subtree=subtree)
 
 
 def _blocks(descriptor: int, size: int, progress: Progress) -> Iterator[bytes]:

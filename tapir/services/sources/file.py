@@ -15,6 +15,7 @@ from tapir.model.names import Name
 from tapir.policy.admission import Admitted
 from tapir.services.sources.content import (
     FORMATS,
+    MATCHES,
     ListTornError,
     ListUnreadableError,
     ListUnusableError,
@@ -41,6 +42,7 @@ class FileSourceSettings:
     zone: Name
     format: str = attrs.field(default="domains", validator=attrs.validators.in_(FORMATS))
     column: str | None = None
+    match: str = attrs.field(default="exact", validator=attrs.validators.in_(MATCHES))
     broad: bool = False
     poll_interval: float = 1.0
     report_interval: float = 10.0
@@ -61,6 +63,7 @@ class FileSourceSettings:
             size_limit=self.size_limit,
             format=self.format,
             column=self.column,
+            match=self.match,
             staging=self.staging,
         )
 
