@@ -11,7 +11,7 @@ factories close over them, so nobody looks anybody up.
 """
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from actors import (
@@ -24,18 +24,19 @@ from actors import (
     Strategy,
     SupervisorSpec,
 )
-from tapir.app.config import Config, SocketAddress, SourceConfig
+from tapir.app.config import AccessConfig, Config, SocketAddress, SourceConfig, TlsConfig, tls_after_reload
 from tapir.model.actions import ListKind
 from tapir.model.messages.control import HealthStatus
 from tapir.model.messages.local import ACTOR as LOCAL
 from tapir.model.messages.local import LISTS, SOURCES
 from tapir.model.names import Name, format_name
+from tapir.services.authority.access import AccessRule, Secured
 from tapir.services.authority.keeper import MAILBOX as KEEPER_MAILBOX
 from tapir.services.authority.keeper import KeeperSettings, ZoneKeeper
 from tapir.services.authority.notifier import MAILBOX as NOTIFIER_MAILBOX
 from tapir.services.authority.notifier import ConfigureNotifier, Notifier, NotifierSettings
 from tapir.services.authority.server import MAILBOX as SERVER_MAILBOX
-from tapir.services.authority.server import ConfigureServer, ServerSettings, ZoneServer
+from tapir.services.authority.server import ConfigureServer, ServerSettings, TlsSettings, ZoneServer
 from tapir.services.control.console import Console, ConsoleSettings
 from tapir.services.control.health import Health, HealthSettings
 from tapir.services.control.status import ControlRefs, ProcessFacts
@@ -46,6 +47,7 @@ from tapir.services.evaluator.roster import SourceSettings
 from tapir.services.sources.file import FileSource, FileSourceSettings
 from tapir.services.sources.local import ConfigureLocal, LocalSettings, LocalSource
 from tapir.store.state import StateDirectory
+from tapir.zone.query import QueryKind
 from tapir.zone.settings import ZoneSettings
 
 _BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)
@@ -117,7 +119,8 @@ class Tree:
         zone = beginning.zone.name  # a new zone name takes a restart: until then every part goes on with the old one
         if beginning.server.active:
             addresses = beginning.server.addresses
-            serving = self._serving = server_settings(new, zone=beginning.zone, addresses=addresses)
+            tls = tls_after_reload(beginning, new)
+            serving = self._serving = server_settings(new, zone=beginning.zone, addresses=addresses, tls=tls)
             notifying = self._notifying = notifier_settings(new)
             await self._server.tell(ConfigureServer(settings=serving))
             await self._notifier.tell(ConfigureNotifier(settings=notifying))
@@ -160,7 +163,7 @@ class Tree:
         )
         if not serves:
             return SupervisorSpec(name="authority", strategy=Strategy.REST_FOR_ONE, children=(keeper,))
-        serving = server_settings(config, zone=config.zone, addresses=config.server.addresses)
+        serving = server_settings(config, zone=config.zone, addresses=config.server.addresses, tls=config.server.tls)
         notifying = notifier_settings(config)
         return SupervisorSpec(
             name="authority",
@@ -338,20 +341,59 @@ def file_settings(source: SourceConfig, *, zone: Name) -> FileSourceSettings:
     )
 
 
-def server_settings(config: Config, *, zone: ZoneSettings, addresses: tuple[SocketAddress, ...]) -> ServerSettings:
-    """The settings of the zone server, for `zone` on `addresses`."""
+def server_settings(
+    config: Config, *, zone: ZoneSettings, addresses: tuple[SocketAddress, ...], tls: TlsConfig | None
+) -> ServerSettings:
+    """The settings of the zone server, for `zone` on `addresses` and over `tls`."""
+    outputs = [output.access for output in config.outputs if output.access is not None]
     return ServerSettings(
         zone=zone,
-        addresses=tuple((address.host, address.port) for address in addresses),
+        addresses=_addresses(addresses),
         allow=config.server.allow_transfer,
+        rules=(
+            *(_access_rule(access, alone=True) for access in outputs),
+            *(_access_rule(access, alone=False) for access in config.server.access),
+        ),
+        keys=config.keys,
+        tls=TlsSettings(
+            addresses=_addresses(tls.addresses),
+            certificate=tls.certificate,
+            key=tls.key,
+            client_ca=tls.client_ca,
+            require_client_certificate=tls.require_client_certificate,
+        )
+        if tls is not None
+        else None,
         max_connections=config.server.limits.connections,
         max_connections_per_address=config.server.limits.connections_per_address,
         idle_timeout=config.server.limits.idle_timeout,
     )
 
 
+def _access_rule(access: AccessConfig, *, alone: bool) -> AccessRule:
+    secured = Secured.CLIENT_CERTIFICATE if access.client_certificate else Secured.TLS if access.tls else Secured.NO
+    return AccessRule(
+        label=access.key,
+        networks=access.prefixes,
+        keys=frozenset(access.signed_by),
+        secured=secured,
+        kinds=frozenset(QueryKind[kind.upper()] for kind in access.allow),
+        alone=alone,
+    )
+
+
+def _addresses(addresses: Iterable[SocketAddress]) -> tuple[tuple[str, int], ...]:
+    return tuple((address.host, address.port) for address in addresses)
+
+
 def notifier_settings(config: Config) -> NotifierSettings:
     """The settings of the notifier."""
+    keys = {key.name: key for key in config.keys}
     return NotifierSettings(
-        downstreams=tuple((output.address.host, output.address.port) for output in config.outputs),
+        downstreams=_addresses(output.address for output in config.outputs),
+        keys=tuple(
+            ((output.address.host, output.address.port), keys[output.keys[0]])
+            for output in config.outputs
+            if output.keys
+        ),
     )

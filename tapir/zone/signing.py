@@ -9,7 +9,21 @@ from typing import Final, TypeVar
 import attrs
 
 from tapir.codec.dnswire import WireError, encode_header
-from tapir.codec.tsig import Keys, Rejected, Signer, TsigError, Verified, check_request, encode_rejection, seal, signed
+from tapir.codec.tsig import (
+    Keys,
+    Rejected,
+    Signer,
+    TsigError,
+    TsigKey,
+    Verified,
+    check,
+    check_request,
+    encode_rejection,
+    find_tsig,
+    seal,
+    signed,
+)
+from tapir.model.names import format_name
 from tapir.zone.query import Malformed, Query, Rcode
 from tapir.zone.replies import Refusal, Reply, TransferReply, encode_opt, reply_flags
 
@@ -24,6 +38,9 @@ _REFUSALS: Final = {
     TsigError.BADTIME: Refusal.TSIG_BADTIME,
     TsigError.BADTRUNC: Refusal.TSIG_BADTRUNC,
 }
+
+_UNSIGNED_ERRORS: Final = frozenset({TsigError.BADKEY, TsigError.BADSIG})
+_TIME_ERRORS: Final = frozenset({TsigError.BADTIME, TsigError.BADTRUNC})
 
 Answered = TypeVar("Answered", Reply, TransferReply, Reply | TransferReply)
 
@@ -68,3 +85,44 @@ def sign_reply(reply: Answered, proof: Verified | None, *, now: int) -> Answered
     if isinstance(reply, TransferReply):
         return attrs.evolve(reply, verified=proof, made_at=now)
     return attrs.evolve(reply, wire=signed(reply.wire, Signer(proof.key, request_mac=proof.mac), now=now))
+
+
+@attrs.frozen(repr=False)
+class SignedRequest:
+    """A request of ours, signed where there is a key, and what its answer is held against."""
+
+    wire: bytes
+    key: TsigKey | None = None
+    mac: bytes = b""
+
+    @classmethod
+    def of(cls, wire: bytes, key: TsigKey | None, *, now: int) -> "SignedRequest":
+        """The request `wire`, signed by `key`; None is unsigned."""
+        if key is None:
+            return cls(wire)
+        signer = Signer(key)
+        return cls(signed(wire, signer, now=now), key, signer.mac)
+
+    def fault(self, answer: bytes, *, now: int) -> str:
+        """Why `answer` need not be the peer's; empty where its signature is as it should be. Never raises.
+
+        An error about our key is not signed, so anybody may have said it (RFC 8945 §5.4): it is worth a word, and
+        the answer is still waited for.
+        """
+        key = self.key
+        if key is None:
+            return ""
+        try:
+            record = find_tsig(answer)
+            if record is None:
+                return "its answer is not signed"
+            if record.error in _UNSIGNED_ERRORS and not record.mac:
+                return f"it says {TsigError(record.error).name} of our key {format_name(key.name)}"
+            if record.key != key.name or record.algorithm != key.algorithm_name:
+                return "its answer is signed by another key"
+            error = check(answer, record, key, now=now, request_mac=self.mac)
+        except WireError as exc:
+            return f"its answer cannot be checked: {exc}"
+        if error is not None:
+            return f"the signature of its answer is {error.name}"
+        return f"it says {TsigError(record.error).name}" if record.error in _TIME_ERRORS else ""

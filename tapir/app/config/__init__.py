@@ -3,8 +3,9 @@
 from tapir.app.config.loading import load, read_state_dir, wants_json_log
 from tapir.app.config.problems import ConfigErrors, Fault, Notice, Place
 from tapir.app.config.process import DEFAULT_STATE_DIR
-from tapir.app.config.reloading import after_reload, changes_needing_restart
+from tapir.app.config.reloading import after_reload, changes_needing_restart, tls_after_reload
 from tapir.app.config.settings import (
+    AccessConfig,
     Config,
     LimitsConfig,
     LogConfig,
@@ -13,11 +14,13 @@ from tapir.app.config.settings import (
     SocketAddress,
     SourceBrakeConfig,
     SourceConfig,
+    TlsConfig,
     ZoneBrakeConfig,
 )
 
 __all__ = [
     "DEFAULT_STATE_DIR",
+    "AccessConfig",
     "Config",
     "ConfigErrors",
     "Fault",
@@ -30,10 +33,12 @@ __all__ = [
     "SocketAddress",
     "SourceBrakeConfig",
     "SourceConfig",
+    "TlsConfig",
     "ZoneBrakeConfig",
     "after_reload",
     "changes_needing_restart",
     "load",
     "read_state_dir",
+    "tls_after_reload",
     "wants_json_log",
 ]

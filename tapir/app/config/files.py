@@ -147,6 +147,36 @@ class LimitsFile:
 
 
 @attrs.frozen(kw_only=True)
+class KeyFile:
+    """One entry of `keys`, ours."""
+
+    algorithm: str | None = None
+    secret_file: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AccessFile:
+    """One entry of `dnsengine.access`, ours."""
+
+    prefixes: tuple[str | None, ...] | None = attrs.field(default=None, metadata={"key": "from"})
+    key: tuple[str | None, ...] | None = None
+    tls: bool | None = None
+    client_certificate: bool | None = None
+    allow: tuple[str | None, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TlsFile:
+    """`dnsengine.tls`, ours."""
+
+    addresses: tuple[str | None, ...] | None = None
+    certificate: str | None = None
+    key: str | None = None
+    client_ca: str | None = None
+    require_client_certificate: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
 class DnsEngineFile:
     """`dnsengine`."""
 
@@ -156,6 +186,8 @@ class DnsEngineFile:
     logfile: str | None = None
     # ours
     allow_transfer: tuple[str | None, ...] | None = None
+    access: tuple[AccessFile | None, ...] | None = None
+    tls: TlsFile | None = None
     limits: LimitsFile = LimitsFile()
 
 
@@ -290,6 +322,11 @@ class OutputFile:
     type: str | None = None
     format: str | None = None
     downstream: str | None = None
+    # ours
+    key: tuple[str | None, ...] | None = None
+    tls: bool | None = None
+    client_certificate: bool | None = None
+    allow: tuple[str | None, ...] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -356,4 +393,5 @@ class Files:
     # ours
     state_dir: str | None = None
     start_deadline: int | None = None
+    keys: dict[str, KeyFile] | None = None
     brake: SourceBrakeFile = SourceBrakeFile()

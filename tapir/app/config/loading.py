@@ -4,6 +4,7 @@ from pathlib import Path
 
 import attrs
 
+from tapir.app.config.access import map_keys
 from tapir.app.config.document import FILES, read_document
 from tapir.app.config.files import Files
 from tapir.app.config.keys import warn_of_unknown_keys
@@ -36,7 +37,8 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
     top = Section(report, ())
     brake = map_source_brake(top.at("brake"), files.brake, SOURCE_BRAKE)
     zone = map_zone(report, rpz)
-    outputs = map_outputs(report, files.outputs)
+    keys = map_keys(report, files.keys, folder)
+    outputs = map_outputs(report, files.outputs, keys)
     note_what_is_not_run(report, files)
     config = Config(
         config_dir=folder,
@@ -48,9 +50,10 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
             "serialcache", rpz.serialcache or None, path_in(folder), None
         ),
         canary=map_canary(report, rpz, zone),
-        server=map_server(report, files.dnsengine, outputs),
+        server=map_server(report, files.dnsengine, outputs, keys, folder),
         sources=map_sources(report, files.sources, folder, brake, redirect=zone.redirect),
         outputs=outputs,
+        keys=keys,
         policy=map_policy(report, files.policy, zone.redirect),
         log=map_log(report, files, folder),
     )

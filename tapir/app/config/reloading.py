@@ -4,7 +4,7 @@ from typing import Final
 
 import attrs
 
-from tapir.app.config.settings import Config, SourceConfig
+from tapir.app.config.settings import Config, SocketAddress, SourceConfig, TlsConfig
 from tapir.model.actions import Action
 from tapir.policy.settings import PolicySettings
 
@@ -36,6 +36,7 @@ def changes_needing_restart(old: Config, new: Config) -> tuple[str, ...]:
         ("services.rpz.serialcache", old.serial_cache, new.serial_cache),
         ("dnsengine.active", old.server.active, new.server.active),
         ("dnsengine.addresses", old.server.addresses, new.server.addresses),
+        ("dnsengine.tls.addresses", _tls_addresses(old), _tls_addresses(new)),
         ("state-dir", old.state_dir, new.state_dir),
         ("policy", False, _lacks_target(old, new.policy)),
         *((f"sources.{source.id}.action", False, True) for source in _waiting_sources(old, new)),
@@ -60,7 +61,9 @@ def after_reload(old: Config, new: Config) -> Config:
         zone_brake=old.zone_brake,
         serial_cache=old.serial_cache,
         state_dir=old.state_dir,
-        server=attrs.evolve(new.server, active=old.server.active, addresses=old.server.addresses),
+        server=attrs.evolve(
+            new.server, active=old.server.active, addresses=old.server.addresses, tls=tls_after_reload(old, new)
+        ),
         policy=old.policy if _lacks_target(old, new.policy) else new.policy,
         sources=tuple(
             attrs.evolve(source, action=before.get(source.id)) if source.id in waiting else source
@@ -81,3 +84,14 @@ def _lacks_target(old: Config, policy: PolicySettings) -> bool:
     if policy.denytapir_mask:
         actions.add(policy.denytapir_action)
     return old.zone.redirect is None and Action.REDIRECT in actions
+
+
+def tls_after_reload(old: Config, new: Config) -> TlsConfig | None:
+    """What is served over TLS after a reload: the same addresses, with the files that are configured now."""
+    if old.server.tls is None or new.server.tls is None:
+        return old.server.tls
+    return attrs.evolve(new.server.tls, addresses=old.server.tls.addresses)
+
+
+def _tls_addresses(config: Config) -> tuple[SocketAddress, ...]:
+    return config.server.tls.addresses if config.server.tls is not None else ()

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from tapir.app.config.problems import Notice
+from tapir.codec.tsig import TsigKey
 from tapir.model.actions import Action, ListKind
 from tapir.model.names import Name
 from tapir.policy.settings import PolicySettings
@@ -47,12 +48,39 @@ class LimitsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class AccessConfig:
+    """What one rule asks of a query, and which kinds of it (`soa`, `ixfr`, `axfr`, `lookup`) it then allows."""
+
+    key: str
+    """where the rule stands in the files"""
+    prefixes: tuple[Prefix, ...]
+    signed_by: tuple[Name, ...]
+    """one of these keys; none: unsigned will do"""
+    tls: bool
+    client_certificate: bool
+    allow: frozenset[str]
+
+
+@attrs.frozen(kw_only=True)
+class TlsConfig:
+    """Where transfers over TLS are served, and by which files."""
+
+    addresses: tuple[SocketAddress, ...]
+    certificate: Path
+    key: Path
+    client_ca: Path | None
+    require_client_certificate: bool
+
+
+@attrs.frozen(kw_only=True)
 class ServerConfig:
     """The zone server; not started at all unless `active`."""
 
     active: bool
     addresses: tuple[SocketAddress, ...]
     allow_transfer: tuple[Prefix, ...]
+    access: tuple[AccessConfig, ...]
+    tls: TlsConfig | None
     limits: LimitsConfig
 
 
@@ -107,6 +135,10 @@ class OutputConfig:
 
     id: str
     address: SocketAddress
+    access: AccessConfig | None = None
+    """what its address may, which is then judged by nothing else"""
+    keys: tuple[Name, ...] = ()
+    """the first one signs what we ask of it"""
 
 
 @attrs.frozen(kw_only=True)
@@ -139,6 +171,7 @@ class Config:
     server: ServerConfig
     sources: tuple[SourceConfig, ...]
     outputs: tuple[OutputConfig, ...]
+    keys: tuple[TsigKey, ...]
     policy: PolicySettings
     log: LogConfig
     notices: tuple[Notice, ...] = attrs.field(default=(), eq=False)

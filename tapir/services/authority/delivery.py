@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
+from tapir.codec.tsig import TsigKey
 from tapir.services.authority.secondaries import NotifyStatus
 from tapir.transport.streams import Address, format_address
 from tapir.zone.notify import (
@@ -28,6 +29,7 @@ from tapir.zone.notify import (
     judge_notify_answer,
     read_soa_answer,
 )
+from tapir.zone.signing import SignedRequest
 from tapir.zone.version import ZoneVersion
 
 # A downstream that does not answer is not asked more often than that, however often there is a new version.
@@ -68,8 +70,10 @@ class Delivery:
         now: Callable[[], int],
         note: Callable[[Address, NotifyStatus], None],
         found: Callable[[Address, int], None],
+        key: TsigKey | None = None,
     ) -> None:
         self.address = address
+        self._key = key
         self._schedule = schedule
         self._transport = transport
         self._now = now
@@ -131,12 +135,13 @@ class Delivery:
         id_ = _ids.randrange(1 << 16)
         apex = version.apex
         answer = None
+        request = SignedRequest.of(encode_soa_query(apex, id_=id_), self._key, now=self._now())
+
+        def is_answer(wire: bytes) -> bool:
+            return answers_soa_query(wire, apex=apex, id_=id_) and not request.fault(wire, now=self._now())
+
         with trio.move_on_after(_LOOK_TIMEOUT), contextlib.suppress(OSError):
-            answer = await self._transport.exchange(
-                self.address,
-                encode_soa_query(apex, id_=id_),
-                is_answer=lambda wire: answers_soa_query(wire, apex=apex, id_=id_),
-            )
+            answer = await self._transport.exchange(self.address, request.wire, is_answer=is_answer)
         serial = read_soa_answer(answer, apex=apex) if answer is not None else None
         if serial is not None:
             self._found(self.address, serial)
@@ -150,21 +155,29 @@ class Delivery:
     async def _try(self, version: ZoneVersion) -> NotifyAnswer:
         id_ = _ids.randrange(1 << 16)
 
+        request = SignedRequest.of(encode_notify(version, id_=id_), self._key, now=self._now())
+        fault = ""
+
         def judge(wire: bytes) -> NotifyAnswer:
-            return judge_notify_answer(wire, version=version, id_=id_)
+            nonlocal fault
+            answer = judge_notify_answer(wire, version=version, id_=id_)
+            if answer.outcome is not NotifyOutcome.UNRELATED and (fault := request.fault(wire, now=self._now())):
+                return NotifyAnswer(NotifyOutcome.UNRELATED, fault)
+            return answer
 
         wire = None
         with trio.move_on_after(self._schedule.timeout):
             try:
                 wire = await self._transport.exchange(
                     self.address,
-                    encode_notify(version, id_=id_),
+                    request.wire,
                     is_answer=lambda wire: judge(wire).outcome is not NotifyOutcome.UNRELATED,
                 )
             except OSError as exc:
                 return NotifyAnswer(NotifyOutcome.UNRELATED, exc.strerror or str(exc))
         if wire is None:
-            return NotifyAnswer(NotifyOutcome.UNRELATED, f"no answer within {self._schedule.timeout:g} s")
+            reason = fault or f"no answer within {self._schedule.timeout:g} s"
+            return NotifyAnswer(NotifyOutcome.UNRELATED, reason)
         return judge(wire)
 
     def _set(self, version: ZoneVersion, state: str) -> None:

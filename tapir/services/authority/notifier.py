@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from actors import Actor, ActorRef, Context, MailboxSpec, Overflow
+from tapir.codec.tsig import TsigKey
 from tapir.model.messages.zone import GetSecondaries
 from tapir.services.authority.delivery import Delivery, DeliverySchedule, NotifyTransport
 from tapir.services.authority.messages import GetView, Publish, SecondarySeen
@@ -38,6 +39,8 @@ class NotifierSettings:
     """Whom to tell; `retries` are the pauses between tries, in seconds, some five minutes in all."""
 
     downstreams: tuple[Address, ...]
+    keys: tuple[tuple[Address, TsigKey], ...] = ()
+    """what is said to these is signed, and so must be what they answer"""
     timeout: float = 3.0
     retries: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 60, 60, 60)
 
@@ -93,8 +96,10 @@ class Notifier(Actor[NotifierMessage]):
     def _configure(self, ctx: Context[NotifierMessage], settings: NotifierSettings) -> None:
         before, self._settings = self._settings, settings
         same_schedule = (settings.timeout, settings.retries) == (before.timeout, before.retries)
+        keys, keys_before = dict(settings.keys), dict(before.keys)
         for address in list(self._deliveries):
-            if address not in settings.downstreams or not same_schedule:
+            same = same_schedule and keys.get(address) == keys_before.get(address)
+            if address not in settings.downstreams or not same:
                 _, scope = self._deliveries.pop(address)
                 scope.cancel()
             if address not in settings.downstreams:
@@ -106,11 +111,18 @@ class Notifier(Actor[NotifierMessage]):
     def _deliver_to(self, ctx: Context[NotifierMessage], settings: NotifierSettings) -> None:
         """Begin to tell those downstreams that are not told already."""
         schedule = DeliverySchedule(timeout=settings.timeout, retries=settings.retries)
+        keys = dict(settings.keys)
         for address in settings.downstreams:
             if address in self._deliveries:
                 continue
             delivery = Delivery(
-                address, schedule, self._transport, now=ctx.now, note=self._note_notified, found=self._note_found
+                address,
+                schedule,
+                self._transport,
+                now=ctx.now,
+                note=self._note_notified,
+                found=self._note_found,
+                key=keys.get(address),
             )
             scope = trio.CancelScope()
             self._deliveries[address] = delivery, scope
