@@ -98,6 +98,41 @@ def disorder(
     return index
 
 
+def weave(
+    data: cython.const[cython.uchar][::1],
+    offsets: cython.const[cython.uint][::1],
+    split: cython.Py_ssize_t,
+    order: cython.uint[::1],
+    marks: cython.uchar[::1],
+) -> None:
+    """Put the numbers of all names into `order`, where those before `split` and those from it on are in order each."""
+    left: cython.Py_ssize_t = 0
+    right: cython.Py_ssize_t = split
+    end: cython.Py_ssize_t = len(offsets) - 1
+    index: cython.Py_ssize_t
+    with cython.nogil:
+        for index in range(end):
+            if left < split and (
+                right >= end
+                or _compare(
+                    data,
+                    offsets[left],
+                    marks,
+                    _labels(data, offsets[left], marks),
+                    data,
+                    offsets[right],
+                    marks[128:],
+                    _labels(data, offsets[right], marks[128:]),
+                )
+                <= 0
+            ):
+                order[index] = left
+                left += 1
+            else:
+                order[index] = right
+                right += 1
+
+
 @cython.cfunc
 @cython.inline
 @cython.nogil

@@ -5,6 +5,7 @@ within the 16 KiB that compression pointers and common implementations like. New
 FILL_OCTETS only: the next few records find room without splitting.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -236,7 +237,7 @@ class Packer:
         )
 
 
-def names_of(chunks: tuple[Chunk, ...], tail_starts: memoryview) -> NameBlock:
+def names_of(chunks: Sequence[Chunk], tail_starts: memoryview) -> NameBlock:
     """The names of all records of `chunks`."""
     actions = np.frombuffer(b"".join([chunk.actions for chunk in chunks]), dtype=np.uint8)
     if not len(actions):

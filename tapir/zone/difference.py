@@ -15,6 +15,7 @@ from tapir.zone.errors import ZoneError
 from tapir.zone.order import is_ordered, order_of, taken
 
 if TYPE_CHECKING:
+    from tapir.zone.chunk import Chunk
     from tapir.zone.version import ZoneVersion
 
 
@@ -52,17 +53,20 @@ def difference(version: "ZoneVersion", content: RecordBlock) -> RecordDelta:
 
     Quickest when it is in canonical order. Raises ZoneError for a name twice in `content`.
     """
+    return chunks_difference(version.chunks, version.encoding.tail_starts, content)
+
+
+def chunks_difference(chunks: Iterable["Chunk"], tail_starts: memoryview, content: RecordBlock) -> RecordDelta:
+    """The same for what is in `chunks` alone."""
     order = order_without_repeats(content.names)
-    tail_starts = version.encoding.tail_starts
     offsets = offsets_of(content.names)
     numbers = NO_NUMBERS if order is None else order.data
     added = np.empty(len(content), dtype=np.uint32)
     state = np.zeros(2, dtype=np.int64).data
-    longest = max((len(chunk) for chunk in version.chunks), default=0)
-    gone = np.empty(longest, dtype=np.uint16).data
+    gone = np.empty(1 << 16, dtype=np.uint16).data
     names: list[NameBlock] = []
     actions: list[bytes] = []
-    for chunk in version.chunks:
+    for chunk in chunks:
         count = tapir.kernels.zone.differ(
             chunk.wire,
             chunk.places,

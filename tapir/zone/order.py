@@ -47,10 +47,18 @@ def order_of(names: NameBlock) -> Numbers:
     """The numbers of the names, in canonical order; equal names stay in the order given."""
     count = len(names)
     offsets = offsets_of(names)
+    marks = scratch()
+    split = tapir.kernels.zone.disorder(names.data, offsets, marks)
+    if split == count:
+        return np.arange(count, dtype=np.uint32)
+    order = np.empty(count, dtype=np.uint32)
+    if split + tapir.kernels.zone.disorder(names.data, offsets[split:], marks) == count:
+        # What is removed and what is added, each in order: nothing is to be sorted.
+        tapir.kernels.zone.weave(names.data, offsets, split, order.data, marks)
+        return order
     keys = np.empty(tapir.kernels.order.key_octets(names.data, offsets), dtype=np.uint8).data
     starts = np.empty(count + 1, dtype=np.uint32).data
-    order = np.empty(count, dtype=np.uint32)
-    tapir.kernels.order.make_keys(names.data, offsets, scratch(), keys, starts)
+    tapir.kernels.order.make_keys(names.data, offsets, marks, keys, starts)
     words = np.empty(count, dtype=np.uint64).data
     stack = np.empty(384, dtype=np.int64).data
     tapir.kernels.order.sort(keys, starts, order.data, words, stack, int.from_bytes(os.urandom(4)))

@@ -5,7 +5,7 @@ predecessor's memory plus a few chunks, and one changed name the rebuilding of o
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import attrs
@@ -16,7 +16,7 @@ from tapir.model.blocks import EMPTY_RECORDS, RecordBlock, RecordDelta
 from tapir.model.names import ROOT, Name, format_name
 from tapir.zone.chunk import MIN_OCTETS, NO_RECORDS, Chunk, Packer, names_of
 from tapir.zone.columns import offsets_of, scratch
-from tapir.zone.difference import Changes, changes_of, order_without_repeats
+from tapir.zone.difference import Changes, changes_of, chunks_difference, order_without_repeats
 from tapir.zone.encoding import ZoneEncoding, encoding_of
 from tapir.zone.errors import ZoneError
 from tapir.zone.order import order_key
@@ -115,8 +115,7 @@ class ZoneVersion:
 
     def records(self) -> RecordBlock:
         """All rules, in canonical order: what `build` makes this version from again."""
-        names = names_of(self.chunks, self.encoding.tail_starts)
-        return RecordBlock(names=names, actions=b"".join([chunk.actions for chunk in self.chunks]))
+        return _records(self.chunks, self.encoding)
 
     def bodies(self) -> Iterator[Body]:
         """All records of a full transfer, from SOA to SOA, as bodies of at most 15 KiB."""
@@ -131,9 +130,19 @@ class ZoneVersion:
         """The number of the chunk in whose range `key` falls."""
         return max(0, bisect_right(self.firsts, key) - 1)
 
+    def difference_from(self, base: "ZoneVersion") -> RecordDelta:
+        """The least delta that leads from `base` to this version; costs the chunks that the two do not share."""
+        ours = set(map(id, self.chunks))
+        shared = ours.intersection(map(id, base.chunks))
+        if len(shared) == len(ours) == len(base.chunks):
+            return RecordDelta()
+        there = [chunk for chunk in base.chunks if id(chunk) not in shared]
+        here = [chunk for chunk in self.chunks if id(chunk) not in shared]
+        return chunks_difference(there, base.encoding.tail_starts, _records(here, self.encoding))
+
     # -- making the next one
 
-    def successor(self, delta: RecordDelta, serial: int) -> "ZoneVersion":
+    def successor(self, delta: RecordDelta | Changes, serial: int) -> "ZoneVersion":
         """This version with `delta` applied, as `serial`; chunks that it does not touch are shared.
 
         Raises ZoneError, and nothing has changed, if `delta` removes what is not there or adds what is, or
@@ -141,7 +150,7 @@ class ZoneVersion:
         """
         if check_serial(serial) == self.serial:
             raise ZoneError(f"the successor of serial {serial} needs another serial")
-        changes = changes_of(delta)
+        changes = delta if isinstance(delta, Changes) else changes_of(delta)
         packer = Packer(self.encoding, f"serial {self.serial}")
         chunks = self.chunks
         done = 0
@@ -176,3 +185,8 @@ class ZoneVersion:
     def restated(self, settings: ZoneSettings, serial: int) -> "ZoneVersion":
         """The same rules under changed `settings`, as `serial`; no journal leads from this version there."""
         return ZoneVersion.build(settings, serial, self.records())
+
+
+def _records(chunks: Sequence[Chunk], encoding: ZoneEncoding) -> RecordBlock:
+    names = names_of(chunks, encoding.tail_starts)
+    return RecordBlock(names=names, actions=b"".join([chunk.actions for chunk in chunks]))

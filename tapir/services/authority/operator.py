@@ -177,7 +177,7 @@ class Operator:
             raise Refused(f"not done: {exc}{self._why_not_further(view)}") from exc
         if step is None:
             raise Refused(f"not done: {desk.trouble.error}")
-        await ctx.run_blocking(draft.move_base, step.view.version, step.change)
+        await ctx.run_blocking(draft.move_base, step.view.version)
         desk.accepted = False
         return (
             f"the zone is rolled back to serial {serial}: -{step.removed} +{step.added} records, as serial "
