@@ -5,8 +5,8 @@ all wildcards above it add.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 import attrs
 import numpy as np
@@ -16,16 +16,18 @@ from tapir.model.actions import ListKind
 from tapir.model.blocks import ListBlock, NameBlock
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import ListDescription
-from tapir.policy.table import STAR_OF_ROOT, Flags, NameTable, Nodes, Slots
+from tapir.policy.storage import SlotColumn
+from tapir.policy.table import CHUNK, STAR_OF_ROOT, Flags, NameTable, Nodes, Slots
 
 TAPIR_LIST: Final = "dns-tapir"
 """The doubtlist whose tags the tag rules look at, and no other's (pop.md §5)."""
 
-Words = npt.NDArray[np.uint64]
+Words = npt.NDArray[np.unsignedinteger[Any]]
+"""Bits of lists, a row a slot; as wide as there are lists, up to 64, and several where there are more."""
 Tags = npt.NDArray[np.uint32]
 Ranks = npt.NDArray[np.uint8]
 """`Action.rank` a row."""
-Masks = tuple[tuple[int, np.uint64], ...]
+Masks = tuple[tuple[int, np.unsignedinteger[Any]], ...]
 """Some lists: the words that have their bits, and which bits."""
 Groups = tuple[tuple[int, Masks], ...]
 """Some lists by a number that they have, the least first."""
@@ -33,8 +35,7 @@ Groups = tuple[tuple[int, Masks], ...]
 T = TypeVar("T", bound=np.generic)
 
 _WIDTH: Final = 64
-_ONE: Final = np.uint64(1)
-_NOTHING: Final = np.uint64(0)
+_NARROW: Final = ((8, np.uint8), (16, np.uint16), (32, np.uint32))
 
 
 class UnknownListError(TapirError):
@@ -71,26 +72,30 @@ class Place:
     """Where a list's bit is."""
 
     word: int
-    bit: int
-
-    @property
-    def mask(self) -> np.uint64:
-        """The bit, in its word."""
-        return _ONE << np.uint64(self.bit)
+    mask: np.unsignedinteger[Any]
 
 
 class Columns:
     """The membership of all slots in all lists."""
 
     def __init__(self, lists: Sequence[ListDescription], table: NameTable) -> None:
-        self.lists = tuple(lists)
         self._table = table
+        dtype: type[np.unsignedinteger[Any]] = next((each for bits, each in _NARROW if len(lists) <= bits), np.uint64)
         self._places = {
-            description.source: Place(word=index // _WIDTH, bit=index % _WIDTH)
+            description.source: Place(word=index // _WIDTH, mask=dtype(1 << index % _WIDTH))
             for index, description in enumerate(lists)
         }
-        self._words: list[Words] = [np.zeros(0, np.uint64) for _ in range(-(-len(lists) // _WIDTH) or 1)]
-        self._tags: dict[str, Tags] = {}
+        self._words = [SlotColumn(dtype) for _ in range(-(-len(lists) // _WIDTH) or 1)]
+        self._tags: dict[str, SlotColumn[np.uint32]] = {}
+        self.stars = 0
+        """how many wildcards are on some list"""
+        self.describe(lists)
+
+    def describe(self, lists: Sequence[ListDescription]) -> None:
+        """The lists are the same, with these actions and weights. Raises UnknownListError when they are not."""
+        for source in {each.source for each in lists} ^ self._places.keys():
+            raise UnknownListError(source=source)
+        self.lists = tuple(lists)
         self._allow = self._masks(each for each in lists if each.kind is ListKind.ALLOW)
         denying = [each for each in lists if each.kind is ListKind.DENY]
         self._deny_by_default = self._masks(each for each in denying if each.action is None)
@@ -106,14 +111,12 @@ class Columns:
             for name, count in feeds.items()
             if count > 1
         )
-        self.stars = 0
-        """how many wildcards are on some list"""
 
     def _masks(self, lists: Iterable[ListDescription]) -> Masks:
-        masks: dict[int, np.uint64] = {}
+        masks: dict[int, np.unsignedinteger[Any]] = {}
         for description in lists:
             place = self._places[description.source]
-            masks[place.word] = masks.get(place.word, _NOTHING) | place.mask
+            masks[place.word] = masks[place.word] | place.mask if place.word in masks else place.mask
         return tuple(masks.items())
 
     def _grouped(self, lists: Iterable[ListDescription], key: Callable[[ListDescription], int]) -> Groups:
@@ -137,57 +140,80 @@ class Columns:
 
     def grow(self) -> None:
         """Make room for every slot of the table."""
-        want = 2 * self._table.extent
-        if want > len(self._words[0]):
-            self._words = [grown(words, want) for words in self._words]
-        for source, tags in self._tags.items():
-            if want > len(tags):
-                self._tags[source] = grown(tags, want)
+        for column in (*self._words, *self._tags.values()):
+            column.grow(self._table.extent)
 
     def put(self, source: str, content: ListBlock) -> Slots:
         """The list of `source` holds `content`, of which the root and `*.` are left out; returns its slots."""
-        slots = self._table.slots_of(content.names)
-        tags = np.frombuffer(content.tags, np.uint32) if content.tags else np.zeros(len(slots), np.uint32)
-        proper = slots > STAR_OF_ROOT
-        slots, tags = slots[proper], tags[proper]
-        if content.tags and source not in self._tags:
-            self._tags[source] = np.zeros(0, np.uint32)
-        self.grow()
+        parts = list(self.putting(source, content))
+        return np.concatenate(parts) if parts else np.empty(0, np.int32)
+
+    def putting(self, source: str, content: ListBlock) -> Iterator[Slots]:
+        """Does what `put` does, part by part; each part's slots as it is done."""
         place = self._places[source]
-        self._words[place.word][slots] |= place.mask
-        self._count_stars(slots)
-        if source in self._tags:
-            self._tags[source][slots] = tags
-        return slots
+        if content.tags and source not in self._tags:
+            self._tags[source] = SlotColumn(np.uint32)
+        all_tags = np.frombuffer(content.tags, np.uint32) if content.tags else np.zeros(0, np.uint32)
+        for first in range(0, len(content), CHUNK):
+            last = min(first + CHUNK, len(content))
+            slots = self._table.slots_between(content.names, first, last)
+            proper = slots > STAR_OF_ROOT
+            slots = slots[proper]
+            self.grow()
+            self._set(place, slots, held=True)
+            if source in self._tags:
+                self._tags[source][slots] = all_tags[first:last][proper] if len(all_tags) else np.uint32(0)
+            yield slots
 
     def take(self, source: str, names: NameBlock) -> Slots:
         """The list of `source` does not hold `names` any more; returns the slots of those that anything is known of."""
         slots = self._table.known_slots_of(names)
         slots = slots[slots > STAR_OF_ROOT]
-        place = self._places[source]
-        self._words[place.word][slots] &= ~place.mask
-        self._count_stars(slots)
+        self.grow()
         if source in self._tags:
-            self._tags[source][slots] = 0
+            self._tags[source][slots] = np.uint32(0)
+        self._set(self._places[source], slots, held=False)
         return slots
 
-    def _count_stars(self, changed: Slots) -> None:
-        if (changed & 1).any():
-            self.stars = int(np.count_nonzero(self.all_held()[1::2]))
+    def _set(self, place: Place, slots: Slots, *, held: bool) -> None:
+        stars = np.unique(slots[(slots & 1) != 0])
+        before = np.count_nonzero(self.held(stars))
+        column = self._words[place.word]
+        column[slots] = column[slots] | place.mask if held else column[slots] & ~place.mask
+        self.stars += int(np.count_nonzero(self.held(stars)) - before)
+        if not self.stars and len(stars):
+            for each in (*self._words, *self._tags.values()):
+                each.drop_stars()
 
-    def all_held(self) -> Flags:
-        """Whether any list has it as an entry, for each slot of the table."""
-        self.grow()
-        extent = 2 * self._table.extent
-        held: Flags = self._words[0][:extent] != 0
-        for words in self._words[1:]:
-            held |= words[:extent] != 0
+    def held(self, slots: Slots) -> Flags:
+        """Whether any list has it as an entry, for each of `slots`."""
+        held: Flags = self._words[0][slots] != 0
+        for column in self._words[1:]:
+            held |= column[slots] != 0
         return held
+
+    def held_nodes(self, nodes: Nodes) -> Flags:
+        """Whether any list has the name or the wildcard as an entry, for each of `nodes`."""
+        held = self.held(2 * nodes)
+        return held | self.held(2 * nodes + 1) if self.stars else held
+
+    def parts(self, *, stars: bool) -> Iterator[Slots]:
+        """All slots of the table in order, the star slots left out where they are not wanted, some at a time."""
+        extent = self._table.extent
+        for first in range(1, extent, CHUNK):
+            last = min(first + CHUNK, extent)
+            yield np.arange(2 * first, 2 * last, 1 if stars else 2, dtype=np.int32)
+
+    def entry_parts(self) -> Iterator[Slots]:
+        """The slots that any list has as an entry, in order, some at a time."""
+        self.grow()
+        for slots in self.parts(stars=self.stars > 0):
+            yield slots[self.held(slots)]
 
     def holds(self, source: str, slot: int) -> bool:
         """Whether the list of `source` has `slot` as an entry."""
         place = self._places[source]
-        return bool(self._words[place.word][slot] & place.mask)
+        return self._words[place.word].at(slot) & int(place.mask) != 0
 
     def gather(self, slots: Slots) -> Evidence:
         """What the lists say of `slots`: by their own entry, and by every wildcard above them."""
@@ -229,7 +255,8 @@ class Columns:
         total = np.zeros(len(words[0]), np.int64)
         for weight, masks in self._weights:
             for word, mask in masks:
-                total += np.multiply(np.bitwise_count(words[word] & mask), weight, dtype=np.int64)
+                count = np.bitwise_count(words[word] & mask)
+                total += count if weight == 1 else np.multiply(count, weight, dtype=np.int64)
         for groups in self._shared_weights:
             total += _greatest(words, groups, np.int64)
         return total
@@ -239,18 +266,17 @@ class Columns:
         path = tuple(self._table.path(slot))
         for description in self.lists:
             place = self._places[description.source]
-            column = self._words[place.word]
             for at in path:
-                if column[at] & place.mask:
+                if self._words[place.word].at(at) & int(place.mask):
                     tags = self._tags.get(description.source)
-                    yield description, at, 0 if tags is None else int(tags[at])
+                    yield description, at, 0 if tags is None else tags.at(at)
                     break
 
 
 class _Told:
     """What one list's tags are: those of a slot's own entry, else of the nearest wildcard above it."""
 
-    def __init__(self, *, place: Place, tags: Tags, slots: Slots, words: list[Words]) -> None:
+    def __init__(self, *, place: Place, tags: SlotColumn[np.uint32], slots: Slots, words: list[Words]) -> None:
         self._word = place.word
         self._mask = place.mask
         self._tags = tags
@@ -275,12 +301,5 @@ def _greatest(words: list[Words], groups: Groups, dtype: type[T]) -> npt.NDArray
     """The greatest of the groups' values whose lists hold it, a row each; 0 where none does."""
     values = np.zeros(len(words[0]), dtype)
     for value, masks in groups:
-        values[_any(words, masks)] = value
+        np.maximum(values, np.multiply(_any(words, masks), value, dtype=dtype), out=values)
     return values
-
-
-def grown(column: npt.NDArray[T], want: int) -> npt.NDArray[T]:
-    """`column` with room for `want` values and half as many again, the new ones 0."""
-    larger = np.zeros(want + want // 2, column.dtype)
-    larger[: len(column)] = column
-    return larger

@@ -19,141 +19,123 @@ A record whose owner would pass 255 octets is left out. Only a node's wildcard c
 that could be looked up in the zone is below that node.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from tapir.kernels.walk import settle
 from tapir.model.actions import Action
 from tapir.model.names import MAX_NAME, Name
-from tapir.policy.columns import Columns, grown
+from tapir.policy.columns import Columns
 from tapir.policy.rules import Actions, decide_rows
 from tapir.policy.settings import PolicySettings
-from tapir.policy.table import ROOT_NODE, Flags, NameTable, Nodes, Slots
+from tapir.policy.storage import SlotColumn, Store
+from tapir.policy.table import CHUNK, Flags, NameTable, Nodes, Slots
 
-_CHUNK: Final = 1 << 17
 _PASSTHRU: Final = np.uint8(Action.PASSTHRU)
 _NONE: Final = np.uint8(Action.NONE)
 
+Change = tuple[Slots, Actions]
+"""Slots whose record changed, and what it was."""
+
 
 class Emission:
-    """What is decided for each slot, and which records stand for it."""
+    """Which records stand for what is decided; that itself is kept nowhere."""
 
     def __init__(self, table: NameTable, zone: Name) -> None:
         self._table = table
         self._longest = MAX_NAME - len(zone) + 1
-        self._decided: Actions = np.zeros(0, np.uint8)
-        self._covered: Flags = np.zeros(0, np.bool_)
-        self._needed: npt.NDArray[np.int8] = np.zeros(0, np.int8)
-        self._needing: npt.NDArray[np.int32] = np.zeros(0, np.int32)
-        """how many children are needed, by node"""
-        self.emitted: Actions = np.zeros(0, np.uint8)
+        self.emitted: SlotColumn[np.uint8] = SlotColumn(np.uint8)
+        """an `Action` a slot"""
+        self._needing: Store[np.int32] = Store(np.int32)
+        """while there are wildcards, by node: twice how many children are needed, plus 1 where it is itself"""
         self._wild = False
         """whether wildcards may have left a trace in the columns"""
 
-    def grow(self) -> None:
-        """Make room for every slot of the table."""
-        extent = self._table.extent
-        if 2 * extent > len(self._decided):
-            self._decided = grown(self._decided, 2 * extent)
-            self.emitted = grown(self.emitted, 2 * extent)
-        if extent > len(self._covered):
-            self._covered = grown(self._covered, extent)
-            self._needed = grown(self._needed, extent)
-            self._needing = grown(self._needing, extent)
-
-    def update(self, touched: Slots, columns: Columns, settings: PolicySettings) -> tuple[Slots, Actions]:
+    def update(self, touched: Slots, columns: Columns, settings: PolicySettings) -> Change:
         """Decide again what entries at `touched` bear on; returns the slots whose record changed, and what it was."""
-        self.grow()
-        wild = self._wild or columns.stars > 0
-        nodes = self._affected(touched) if wild else _distinct(touched >> 1, self._table.extent)
-        changed = self._decide(nodes, columns, settings, wild=wild)
-        self._wild = columns.stars > 0
-        return changed
+        self._wild = self._wild or columns.stars > 0
+        if self._wild:
+            nodes = self._table.affected(touched)
+            return self._settled(_joined(self._decide_wild(nodes, columns, settings)), columns)
+        return _joined(self._decide(_chunks(_distinct(touched >> 1, self._table.extent)), columns, settings))
 
-    def update_all(self, columns: Columns, settings: PolicySettings) -> tuple[Slots, Actions]:
+    def update_all(self, columns: Columns, settings: PolicySettings) -> Change:
         """Decide everything again, as `update` does."""
-        self.grow()
-        wild = self._wild or columns.stars > 0
-        changed = self._decide(np.arange(1, self._table.extent, dtype=np.int32), columns, settings, wild=wild)
-        self._wild = columns.stars > 0
-        return changed
+        self._wild = self._wild or columns.stars > 0
+        if self._wild:
+            nodes = self._table.parents_first(np.arange(1, self._table.extent, dtype=np.int32))
+            return self._settled(_joined(self._decide_wild(nodes, columns, settings)), columns)
+        return _joined(self._decide((slots >> 1 for slots in columns.parts(stars=False)), columns, settings))
 
-    def forget(self, freed: Nodes) -> None:
-        """The table freed these nodes, which are on no list and for which nothing is emitted any more."""
-        self._covered[freed] = False
+    def _settled(self, change: Change, columns: Columns) -> Change:
+        if not columns.stars:
+            self._wild = False
+            self._needing = Store(np.int32)
+            self._table.forget_links()
+            self.emitted.drop_stars()
+        return change
 
-    def _affected(self, touched: Slots) -> Nodes:
-        """The nodes that `touched` bears on: themselves, all below a wildcard, and all above any of them."""
-        parents = self._table.parents
-        marked = np.zeros(self._table.extent, np.bool_)
-        marked[touched[(touched & 1) == 1] >> 1] = True
-        count = -1
-        while count != (count := int(np.count_nonzero(marked))):
-            marked |= marked[parents]
-        rising: Nodes = touched >> 1
-        while rising.any():
-            marked[rising] = True
-            rising = parents[rising]
-        marked[ROOT_NODE] = False
-        return np.flatnonzero(marked).astype(np.int32)
+    def _decide(self, parts: Iterable[Nodes], columns: Columns, settings: PolicySettings) -> Iterator[Change]:
+        self.emitted.grow(self._table.extent)
+        for part in parts:
+            yield self._emit(2 * part, decide_rows(settings, columns.gather(2 * part)))
 
-    def _decide(self, nodes: Nodes, columns: Columns, settings: PolicySettings, *, wild: bool) -> tuple[Slots, Actions]:
-        stars = (0, 1) if wild else (0,)
+    def _decide_wild(self, nodes: Nodes, columns: Columns, settings: PolicySettings) -> Iterator[Change]:
+        """`nodes` come parents first, and with each all above it."""
+        extent = self._table.extent
+        self.emitted.grow(extent)
+        self._needing.grow(extent)
+        # Zeros that nobody writes to cost nothing: this is no pass over all nodes.
+        decided, below, covered = (np.zeros(extent, np.uint8) for _ in range(3))
         for part in _chunks(nodes):
-            for star in stars:
-                slots = 2 * part + star
-                self._decided[slots] = decide_rows(settings, columns.gather(slots))
-        if wild:
-            self._find_needed(nodes)
-        changed: list[Slots] = []
-        before: list[Actions] = []
-        lengths = self._table.lengths
+            decided[part] = decide_rows(settings, columns.gather(2 * part))
+            below[part] = decide_rows(settings, columns.gather(2 * part + 1))
+        settle(
+            nodes.data,
+            self._table.parents.data,
+            decided.data,
+            below.data,
+            self._needing.view.data,
+            covered.data,
+        )
         for part in _chunks(nodes):
-            covered = self._covered[part]
-            needed = self._needed[part] != 0
-            for star in stars:
-                slots = 2 * part + star
-                wanted = self._decided[slots]
-                wanted = np.where(covered, np.where(needed, np.maximum(wanted, _PASSTHRU), _NONE), wanted)
-                wanted = np.where(lengths[part] > self._longest - 2 * star, _NONE, wanted)
-                was = self.emitted[slots]
-                differs = was != wanted
-                changed.append(slots[differs])
-                before.append(was[differs])
-                self.emitted[slots] = wanted
-        if not changed:
-            return np.empty(0, np.int32), np.empty(0, np.uint8)
-        return np.concatenate(changed), np.concatenate(before)
+            hidden = covered[part] != 0
+            needed = (self._needing.view[part] & 1) != 0
+            for slots, verdict in ((2 * part, decided[part]), (2 * part + 1, below[part])):
+                yield self._emit(
+                    slots, np.where(hidden, np.where(needed, np.maximum(verdict, _PASSTHRU), _NONE), verdict)
+                )
 
-    def _find_needed(self, nodes: Nodes) -> None:
-        """Settle covered and needed for `nodes`, which with each node holds all above it."""
-        parents = self._table.parents
-        depths = self._table.depths[nodes]
-        order = np.argsort(depths, kind="stable")
-        levels = np.split(nodes[order], np.flatnonzero(np.diff(depths[order])) + 1)
-        for level in levels:
-            above = parents[level]
-            self._covered[level] = self._covered[above] | (self._decided[2 * above + 1] != _NONE)
-        for level in reversed(levels):
-            above = parents[level]
-            inherited = self._decided[2 * above + 1]
-            own = self._decided[2 * level]
-            below = self._decided[2 * level + 1]
-            needed = (own != inherited) | (below != inherited) | (self._needing[level] > 0)
-            needed = (needed & self._covered[level]).astype(np.int8)
-            np.add.at(self._needing, above, needed.astype(np.int32) - self._needed[level])
-            self._needed[level] = needed
+    def _emit(self, slots: Slots, wanted: Actions) -> Change:
+        room = self._longest - 2 * (slots & 1)
+        wanted = np.where(self._table.lengths[slots >> 1] > room, _NONE, wanted)
+        was = self.emitted[slots]
+        differs = was != wanted
+        changed = slots[differs]
+        if len(changed):
+            self.emitted[changed] = wanted[differs]
+        return changed, was[differs]
 
 
-def _chunks(nodes: Nodes) -> list[Nodes]:
-    return [nodes[start : start + _CHUNK] for start in range(0, len(nodes), _CHUNK)]
+def _chunks(nodes: Nodes) -> Iterator[Nodes]:
+    return (nodes[start : start + CHUNK] for start in range(0, len(nodes), CHUNK))
+
+
+def _joined(parts: Iterable[Change]) -> Change:
+    changed: list[Slots] = [np.empty(0, np.int32)]
+    before: list[Actions] = [np.empty(0, np.uint8)]
+    for slots, was in parts:
+        changed.append(slots)
+        before.append(was)
+    return np.concatenate(changed), np.concatenate(before)
 
 
 def _distinct(nodes: Nodes, extent: int) -> Nodes:
-    """`nodes` in order, each once, without a sort."""
+    """`nodes` in order, each once, without a sort of many."""
     if len(nodes) < extent >> 8:
         return np.unique(nodes)
-    marked = np.zeros(extent, np.bool_)
+    marked: Flags = np.zeros(extent, np.bool_)
     marked[nodes] = True
     return np.flatnonzero(marked).astype(np.int32)

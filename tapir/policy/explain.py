@@ -11,8 +11,9 @@ from tapir.model.messages.policy import Explanation, ListHit, RuleOutcome
 from tapir.model.names import Name, format_name
 from tapir.model.tags import format_tags, tag_names
 from tapir.policy.columns import TAPIR_LIST, Columns, Evidence
-from tapir.policy.rules import Actions, Rule, decide_rows, doubtlist_rules
+from tapir.policy.rules import Rule, decide_rows, doubtlist_rules
 from tapir.policy.settings import PolicySettings
+from tapir.policy.storage import SlotColumn
 from tapir.policy.table import NameTable
 
 _ORDER: Final = (ListKind.ALLOW, ListKind.DENY, ListKind.DOUBT)
@@ -27,7 +28,7 @@ def explain(
     settings: PolicySettings,
     table: NameTable,
     columns: Columns,
-    emitted: Actions,
+    emitted: SlotColumn[np.uint8],
 ) -> Explanation:
     """Why `name` is answered as it is: every list that holds it, and what each rule made of that.
 
@@ -144,12 +145,12 @@ def _why(
             return "no list holds it"
 
 
-def _record(slot: int, *, zone: Name, redirect: Name | None, table: NameTable, emitted: Actions) -> str:
+def _record(slot: int, *, zone: Name, redirect: Name | None, table: NameTable, emitted: SlotColumn[np.uint8]) -> str:
     """The record that a resolver finds for what `slot` decides, or nothing."""
     for at in table.path(slot):
-        if emitted[at]:
+        if action := emitted.at(at):
             owner = format_name(Name(table.name_of(at)[:-1] + zone))
-            return f"{owner} CNAME {_target(Action(int(emitted[at])), redirect)}"
+            return f"{owner} CNAME {_target(Action(action), redirect)}"
     return ""
 
 

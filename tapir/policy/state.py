@@ -1,13 +1,12 @@
 """The policy evaluator's memory: what all lists say, what follows from it, and what the zone was told."""
 
-from array import array
 from collections.abc import Iterable
 
 import numpy as np
 
 from tapir.model.actions import Action
-from tapir.model.blocks import NameBlock, RecordBlock, RecordDelta
-from tapir.model.messages.lists import ListChange, ListContent
+from tapir.model.blocks import ListBlock, RecordBlock, RecordDelta
+from tapir.model.messages.lists import ListChange, ListContent, ListDescription
 from tapir.model.messages.policy import Explanation
 from tapir.model.names import Name
 from tapir.policy.columns import Columns
@@ -26,11 +25,11 @@ class PolicyState:
     Mutable, and owned by one actor. After an exception that is not UnknownListError it is good for nothing.
     """
 
-    def __init__(self, settings: PolicySettings, *, zone: Name, redirect: Name | None = None) -> None:
+    def __init__(self, settings: PolicySettings, *, zone: Name, redirect: Name | None = None, key: bytes = b"") -> None:
         self._settings = settings
         self._zone = zone
         self._redirect = redirect  # for explanations only: records say REDIRECT, the zone knows where that leads
-        self._table = NameTable()
+        self._table = NameTable(key=key)
         self._columns = Columns((), self._table)
         self._emission = Emission(self._table, zone)
         self._records = 0
@@ -48,7 +47,7 @@ class PolicyState:
     @property
     def name_count(self) -> int:
         """How many names and wildcards are on any list."""
-        return int(np.count_nonzero(self._columns.all_held()))
+        return sum(len(slots) for slots in self._columns.entry_parts())
 
     @property
     def node_count(self) -> int:
@@ -68,10 +67,13 @@ class PolicyState:
         contents = tuple(lists)
         self._columns = Columns([each.description for each in contents], self._table)
         for each in contents:
-            self._columns.put(each.description.source, each.content)
+            if isinstance(each.content, ListBlock):
+                for _ in self._columns.putting(each.description.source, each.content):
+                    pass
         self._columns.grow()
         delta = self._told(*self._emission.update_all(self._columns, self._settings))
-        self._release(np.arange(1, self._table.extent, dtype=np.int32))
+        for slots in self._columns.parts(stars=False):
+            self._table.release(slots >> 1, self._columns.held_nodes)
         return delta
 
     def apply(self, changes: Iterable[ListChange]) -> RecordDelta:
@@ -88,8 +90,16 @@ class PolicyState:
         self._columns.grow()
         delta = self._told(*self._emission.update(np.concatenate(touched), self._columns, self._settings))
         if taken:
-            self._release(np.concatenate(taken) >> 1)
+            self._table.release(np.concatenate(taken) >> 1, self._columns.held_nodes)
         return delta
+
+    def describe(self, lists: Iterable[ListDescription]) -> RecordDelta:
+        """Decide everything anew by other actions and weights of the same lists.
+
+        Raises UnknownListError, having changed nothing, when there are others.
+        """
+        self._columns.describe(tuple(lists))
+        return self._told(*self._emission.update_all(self._columns, self._settings))
 
     def set_policy(self, settings: PolicySettings) -> RecordDelta:
         """Decide everything anew by `settings`."""
@@ -99,8 +109,9 @@ class PolicyState:
     def records(self) -> RecordBlock:
         """All that the zone is to hold, its apex aside."""
         emitted = self._emission.emitted
-        slots = np.flatnonzero(emitted).astype(np.int32)
-        return self._block(slots, emitted[slots])
+        parts = self._columns.parts(stars=emitted.stars is not None)
+        found = np.concatenate([np.empty(0, np.int32), *(part[emitted[part] != 0] for part in parts)])
+        return self._block(found, emitted[found])
 
     def decide(self, name: Name) -> Action:
         """What to do with `name`; NONE for the root and for what is on no list."""
@@ -109,10 +120,13 @@ class PolicyState:
 
     def decide_all(self) -> RecordBlock:
         """What to do with every name and wildcard that is on a list, NONE left out."""
-        slots = np.flatnonzero(self._columns.all_held()).astype(np.int32)
-        actions = decide_rows(self._settings, self._columns.gather(slots))
-        wanted = actions != 0
-        return self._block(slots[wanted], actions[wanted])
+        slots: list[Slots] = [np.empty(0, np.int32)]
+        actions: list[Actions] = [np.empty(0, np.uint8)]
+        for part in self._columns.entry_parts():
+            decided = decide_rows(self._settings, self._columns.gather(part))
+            slots.append(part[decided != 0])
+            actions.append(decided[decided != 0])
+        return self._block(np.concatenate(slots), np.concatenate(actions))
 
     def explain(self, name: Name) -> Explanation:
         """Why `decide` says what it says of `name`, and which record says it to resolvers."""
@@ -136,16 +150,4 @@ class PolicyState:
         )
 
     def _block(self, slots: Slots, actions: Actions) -> RecordBlock:
-        data = bytearray()
-        offsets = array("I", (0,))
-        name_of = self._table.name_of
-        for slot in array("i", slots.tobytes()):
-            data += name_of(slot)
-            offsets.append(len(data))
-        return RecordBlock(names=NameBlock(data=bytes(data), offsets=offsets.tobytes()), actions=actions.tobytes())
-
-    def _release(self, nodes: Slots) -> None:
-        """Free those of `nodes` that no list speaks of any more."""
-        held = self._columns.all_held()
-        in_use = held[0::2] | held[1::2]
-        self._emission.forget(self._table.release(nodes[~in_use[nodes]], in_use))
+        return RecordBlock(names=self._table.names_of(slots), actions=actions.tobytes())

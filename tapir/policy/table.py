@@ -6,20 +6,25 @@ wildcard `*.name`. So a wildcard has no node of its own, and what covers a name 
 to parent. Numbers of released nodes are used again. The table knows no policy.
 """
 
+import hashlib
+import io
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tapir.model.names import MAX_NAME, ROOT, Name, is_wildcard
+from tapir.kernels.tree import KEYS, NODES_SPARE, OCTETS_SPARE, Tree
+from tapir.kernels.walk import BLOCK, affected, by_depth, squeeze, write_names
+from tapir.model.blocks import NameBlock
+from tapir.model.errors import TapirError
+from tapir.model.names import MAX_NAME, Name
+from tapir.policy.storage import Store
 
 ROOT_NODE: Final = 0
 STAR_OF_ROOT: Final = 1
 """The last slot that can hold nothing: an entry for the root or for `*.` would be the whole of the DNS."""
-
-_NO_NAME: Final = Name(b"")
 
 Nodes = npt.NDArray[np.int32]
 """Numbers of nodes."""
@@ -27,151 +32,279 @@ Slots = npt.NDArray[np.int32]
 """Numbers of slots."""
 Flags = npt.NDArray[np.bool_]
 
+CHUNK: Final = 1 << 16
+"""So many names at a time, where what is made for each of them on the way would add up."""
 
-def wildcard_of(name: Name) -> Name:
-    """The wildcard name directly below `name`; it may exceed 255 octets."""
-    return Name(b"\x01*" + name)
+# What int32 slots and uint32 offsets can number.
+_MOST_NODES: Final = (1 << 30) - 1
+_MOST_OCTETS: Final = (1 << 32) - 1
+# Less garbage than this is not worth moving labels for.
+_GARBAGE: Final = 1 << 16
+
+
+class TableFullError(TapirError):
+    """The lists hold more names than can be numbered; the table is good for nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the lists hold more than {_MOST_NODES} names, or more than {_MOST_OCTETS} octets of labels")
 
 
 class NameTable:
     """Names by number and numbers by name.
 
-    The columns are views of what the table holds now: drop them before the next call of `slots_of`.
+    `key` is a secret that keeps strangers from choosing names that are slow to find. The columns are views of what
+    the table holds now: drop them before the next call of `slots_of`, `release`, `watch` or `affected`.
     """
 
-    def __init__(self) -> None:
-        # By length of name: growing one dictionary of a million entries would hold the interpreter for too long.
-        self._nodes: tuple[dict[Name, int], ...] = tuple({} for _ in range(MAX_NAME + 1))
-        self._nodes[len(ROOT)][ROOT] = ROOT_NODE
-        self._names: list[Name] = [ROOT]
-        self._parents = array("i", (ROOT_NODE,))
-        self._depths = array("B", (0,))
-        self._lengths = array("B", (len(ROOT),))
-        self._children = array("i", (0,))
-        self._free: list[int] = []
+    def __init__(self, *, key: bytes = b"") -> None:
+        self._labels = Store(np.uint8, 2 * OCTETS_SPARE)
+        self._offsets = Store(np.uint32)
+        self._parents = Store(np.int32)
+        self._lengths = Store(np.uint8)
+        self._depths = Store(np.uint8)
+        self._children = Store(np.int32)
+        self._index = Store(np.uint32)
+        self._links: Store[np.int32] = Store(np.int32)
+        self._log: Store[np.int32] = Store(np.int32)
+        self._linked = False
+        keys = array("Q", hashlib.shake_128(key).digest(8 * KEYS))
+        self._tree = Tree(memoryview(keys), memoryview(bytearray(MAX_NAME + 1)))
+        self._make_room(1)
 
     def __len__(self) -> int:
         """How many nodes are in use, the root among them."""
-        return len(self._names) - len(self._free)
+        return int(self._tree.extent - self._tree.free)
 
     @property
     def extent(self) -> int:
         """One more than the highest node ever in use: the length of a column."""
-        return len(self._names)
+        return int(self._tree.extent)
 
     @property
     def parents(self) -> Nodes:
         """The parent of each node; the root's and a free node's is the root."""
-        return np.frombuffer(self._parents, np.int32)
+        return self._parents.view[: self.extent]
 
     @property
     def depths(self) -> npt.NDArray[np.uint8]:
         """How many labels each node's name has."""
-        return np.frombuffer(self._depths, np.uint8)
+        return self._depths.view[: self.extent]
 
     @property
     def lengths(self) -> npt.NDArray[np.uint8]:
-        """How many octets each node's name has."""
-        return np.frombuffer(self._lengths, np.uint8)
+        """How many octets each node's name has; 0 where the node is free."""
+        return self._lengths.view[: self.extent]
 
-    def slots_of(self, names: Iterable[Name]) -> Slots:
-        """The slots of `names`, one each, entering those that are new."""
-        slots = array("i")
-        known = self._nodes
-        for name in names:
-            star = is_wildcard(name)
-            base = Name(name[2:]) if star else name
-            node = known[len(base)].get(base)
-            if node is None:
-                node = self._enter(base)
-            slots.append(2 * node + star)
-        return np.array(slots, np.int32)
+    @property
+    def octets(self) -> int:
+        """How much memory the table takes, all of it ever written to."""
+        nodes = self._tree.extent * (4 + 4 + 1 + 1 + 4 + (12 if self._linked else 0))
+        return int(nodes + 4 * len(self._index) + self._tree.used + 4 * self._tree.logged)
 
-    def known_slots_of(self, names: Iterable[Name]) -> Slots:
+    # Entering and finding
+
+    def slots_of(self, names: NameBlock) -> Slots:
+        """The slots of `names`, one each, entering those that are new. Raises ValueError for what is no name."""
+        return self.slots_between(names, 0, len(names))
+
+    def slots_between(self, names: NameBlock, first: int, last: int) -> Slots:
+        """The slots of names `first` to `last` of `names`, as `slots_of` does it."""
+        slots = np.empty(last - first, np.int32)
+        offsets = memoryview(names.offsets).cast("I")
+        before = len(self)
+        done = 0
+        while True:
+            done += self._tree.enter(names.data, offsets, first + done, slots.data[done:])
+            if done == len(slots):
+                return slots
+            # So many nodes are to come if the rest of the block is like what there was of it.
+            coming = (len(names) - first - done) * max(len(self) - before, 1) // max(done, 1)
+            self._make_room(coming if done else 1)
+
+    def known_slots_of(self, names: NameBlock) -> Slots:
         """The slots of those of `names` that have a node."""
-        slots = array("i")
-        known = self._nodes
-        for name in names:
-            star = is_wildcard(name)
-            base = Name(name[2:]) if star else name
-            node = known[len(base)].get(base)
-            if node is not None:
-                slots.append(2 * node + star)
-        return np.array(slots, np.int32)
+        slots = np.empty(len(names), np.int32)
+        self._tree.find(names.data, memoryview(names.offsets).cast("I"), 0, slots.data)
+        return slots[slots >= 0]
 
     def governing_slot(self, name: Name) -> int:
         """The slot whose entries and wildcards decide `name`, whether or not `name` itself is in the table.
 
         A name without a node is answered like any other name below the lowest node above it.
+        Raises ValueError for what is no name.
         """
-        star = is_wildcard(name)
-        base = Name(name[2:]) if star else name
-        node = self._nodes[len(base)].get(base)
-        if node is not None:
-            return 2 * node + star
-        while node is None:
-            base = Name(base[1 + base[0] :])
-            node = self._nodes[len(base)].get(base)
-        return 2 * node + 1
+        slot: int = self._tree.governing(name)
+        if slot < 0:
+            raise ValueError("that is no name in wire form")
+        return slot
+
+    def watch(self) -> None:
+        """From now on, tell by `entered` which nodes are new."""
+        self._tree.watch(True)
+        self._make_room(0)
+
+    def entered(self) -> Nodes:
+        """The nodes that were entered since the last call, or since `watch`, in that order.
+
+        Names above those asked for are among them. One that was released since is there all the same, and its number
+        may be there twice, as that of another name: whoever looks at `lengths` sees what lives.
+        """
+        nodes = self._log.view[: self._tree.logged].copy()
+        self._tree.watch(self._tree.watched)
+        self._tree.detach()
+        self._log = Store(np.int32)
+        self._make_room(0)
+        return nodes
+
+    def _make_room(self, coming: int) -> None:
+        """Have room for the next name, at least; better for the `coming` nodes."""
+        tree = self._tree
+        tree.detach()
+        self._squeeze()
+        live = max(len(self), 1)
+        nodes = live + NODES_SPARE
+        octets = tree.used + 2 * OCTETS_SPARE
+        if nodes > _MOST_NODES or octets > _MOST_OCTETS:
+            raise TableFullError
+        for store in (self._offsets, self._parents, self._lengths, self._depths, self._children):
+            store.grow(nodes + NODES_SPARE)
+        self._labels.grow(octets)
+        if self._linked:
+            self._links.grow(3 * len(self._parents))
+        if tree.watched:
+            self._log.grow(tree.logged + 2 * NODES_SPARE)
+        rehash = len(self._index) // 4 * 3 <= nodes
+        if rehash:
+            # A table of three quarters: not made larger than the names that come are likely to fill.
+            wanted = live + max(live // 4, min(coming, 4 * live)) + 4 * NODES_SPARE
+            self._index.resize(-(-wanted * 4 // 3) + 4)
+        tree.attach(
+            self._labels.view.data,
+            self._offsets.view.data,
+            self._parents.view.data,
+            self._lengths.view.data,
+            self._depths.view.data,
+            self._children.view.data,
+            self._index.view.data,
+            self._links.view.data,
+            self._log.view.data,
+        )
+        if rehash:
+            tree.rehash()
+
+    # Names and paths
 
     def name_of(self, slot: int) -> Name:
         """The name that `slot` is for."""
-        name = self._names[slot >> 1]
-        return wildcard_of(name) if slot & 1 else name
+        return Name(self.names_of(np.array([slot], np.int32)).data)
+
+    def names_of(self, slots: Slots) -> NameBlock:
+        """The names that `slots` are for, in their order."""
+        # Written part by part, and never copied as a whole: that would hold the interpreter's lock.
+        data = io.BytesIO()
+        offsets = io.BytesIO()
+        offsets.write(bytes(4))
+        end = 0
+        for start in range(0, len(slots), CHUNK):
+            part = np.ascontiguousarray(slots[start : start + CHUNK])
+            ends = np.cumsum(self.lengths[part >> 1].astype(np.uint32) + 2 * (part & 1), dtype=np.uint64)
+            buffer = memoryview(bytearray(int(ends[-1])))
+            write_names(
+                part.data,
+                self._labels.view.data,
+                self._offsets.view.data,
+                self._parents.view.data,
+                buffer,
+            )
+            data.write(buffer)
+            offsets.write((ends + np.uint64(end)).astype(np.uint32).data)
+            end += len(buffer)
+        return NameBlock(data=data.getvalue(), offsets=offsets.getvalue())
 
     def path(self, slot: int) -> Iterator[int]:
         """`slot`, then the star slots of the nodes above it, nearest first and without the root's."""
         yield slot
         node = slot >> 1
-        while node := self._parents[node]:
+        while node := int(self._parents.view[node]):
             yield 2 * node + 1
 
-    def _enter(self, name: Name) -> int:
-        missing = [name]
-        node = None
-        while node is None:
-            name = Name(name[1 + name[0] :])
-            node = self._nodes[len(name)].get(name)
-            if node is None:
-                missing.append(name)
-        for name in reversed(missing):
-            node = self._add(name, node)
-        return node
+    def affected(self, slots: Slots) -> Nodes:
+        """The nodes that entries at `slots` bear on: their own, all below wildcards, and all above any of them.
 
-    def _add(self, name: Name, parent: int) -> int:
-        depth = self._depths[parent] + 1
-        if self._free:
-            node = self._free.pop()
-            self._names[node] = name
-            self._parents[node] = parent
-            self._depths[node] = depth
-            self._lengths[node] = len(name)
-        else:
-            node = len(self._names)
-            self._names.append(name)
-            self._parents.append(parent)
-            self._depths.append(depth)
-            self._lengths.append(len(name))
-            self._children.append(0)
-        self._children[parent] += 1
-        self._nodes[len(name)][name] = node
-        return node
+        Parents come before their children, the root is left out. From the first call on, the table keeps links
+        between siblings, 12 octets a node, until `forget_links`.
+        """
+        if not self._linked:
+            self._linked = True
+            self._make_room(0)
+            self._tree.link(True)
+        extent = self.extent
+        room = 4 * len(slots) + 4096
+        touched = np.ascontiguousarray(slots).data
+        while True:
+            found = np.empty(room, np.int32)
+            count = affected(
+                touched,
+                self._parents.view.data,
+                self._links.view.data,
+                np.zeros(extent, np.uint8).data,
+                found.data,
+            )
+            if count <= room:
+                return self.parents_first(found[:count])
+            room = count
 
-    def release(self, candidates: Nodes, in_use: Flags) -> Nodes:
+    def parents_first(self, nodes: Nodes) -> Nodes:
+        """`nodes` in another order: parents before their children."""
+        ordered = np.empty(len(nodes), np.int32)
+        by_depth(
+            nodes.data,
+            self._depths.view.data,
+            memoryview(array("I", bytes(4 * 129))),
+            ordered.data,
+        )
+        return ordered
+
+    def forget_links(self) -> None:
+        """Give the memory of the links back, until the next call of `affected`."""
+        if self._linked:
+            self._linked = False
+            self._tree.link(False)
+            self._tree.detach()
+            self._links = Store(np.int32)
+            self._make_room(0)
+
+    # Releasing
+
+    def release(self, candidates: Nodes, in_use: Callable[[Nodes], Flags]) -> None:
         """Free those of `candidates`, and of the nodes above, that are not `in_use` and have nothing below them.
 
-        Returns what was freed. Columns kept beside the table must hold nothing there any more.
+        Columns kept beside the table must hold nothing there any more.
         """
-        freed = array("i")
-        for node in array("i", candidates.tobytes()):
-            while node and self._names[node] and not self._children[node] and not in_use[node]:
-                parent = self._parents[node]
-                name = self._names[node]
-                del self._nodes[len(name)][name]
-                self._names[node] = _NO_NAME
-                self._parents[node] = ROOT_NODE
-                self._children[parent] -= 1
-                self._free.append(node)
-                freed.append(node)
-                node = parent
-        return np.array(freed, np.int32)
+        while len(candidates):
+            idle = np.ascontiguousarray(candidates[~in_use(candidates)])
+            freed = np.empty(len(idle), np.int32)
+            above = np.empty(len(idle), np.int32)
+            count = self._tree.release(idle.data, freed.data, above.data)
+            candidates = above[:count]
+        if self._garbage_is_due():
+            self._make_room(0)
+
+    def _garbage_is_due(self) -> bool:
+        return bool(self._tree.garbage > _GARBAGE + self._tree.used // 5)
+
+    def _squeeze(self) -> None:
+        if not self._garbage_is_due():
+            return
+        blocks = self._tree.used // BLOCK + 1
+        used = squeeze(
+            self._labels.view.data,
+            self._tree.used,
+            self._offsets.view.data,
+            self._lengths.view.data,
+            self._tree.extent,
+            np.empty(blocks, np.uint32).data,
+            np.empty(blocks, np.uint8).data,
+        )
+        self._tree.squeezed(used)
+        self._labels.resize(used + used // 16 + 2 * OCTETS_SPARE)
