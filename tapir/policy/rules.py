@@ -88,7 +88,7 @@ def _verdicts(settings: PolicySettings) -> Actions:
     return np.array(
         [
             _judge(
-                allowed=allowed,
+                allowed=bool(allowed),
                 denials=[*_of_rank(denied), *([settings.denylist_action] if denied_by_default else [])],
                 fired=[action for action, fires in zip(actions, fire, strict=True) if fires],
                 own=_of_rank(doubted),
