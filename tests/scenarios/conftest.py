@@ -300,6 +300,8 @@ class Pop:
     sources: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     outputs: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     secondary: Secondary = attrs.field(factory=Secondary)
+    clock: ManualClock = attrs.field(factory=ManualClock)
+    """the wall, which goes on from one life to the next"""
     _stamp: int = 0
     _states: int = 0
 
@@ -451,7 +453,7 @@ class Pop:
         assert isinstance(trio.lowlevel.current_clock(), MockClock), "a scenario takes `autojump_clock`"
         self.write_configuration()
         config = load(self.config_dir, self.state_dir)
-        system = ActorSystem(clock=ManualClock(), settings=settings or SystemSettings(seed=0))
+        system = ActorSystem(clock=self.clock, settings=settings or SystemSettings(seed=0))
         reports: list[HealthStatus] = []
 
         async def report(status: HealthStatus) -> None:

@@ -120,7 +120,7 @@ class Desk:
         self, make: Callable[[int], Step], steering: Steering, now: int
     ) -> tuple[Step, Steering, tuple[str, ...]]:
         step = make(now)
-        noted = steering.noting(step.note, step.view.journal)
+        noted = steering.noting(step.note, step.view)
         return step, noted, self.archive.commit(step, noted, now)
 
     def _saved(self, trouble: tuple[str, ...], serial: int) -> None:
@@ -154,7 +154,7 @@ class Desk:
         shown, view = self.shown, self.view
         if view is None:
             return False
-        steering = attrs.evolve(self.steering, pause=pause).noting(note, view.journal)
+        steering = attrs.evolve(self.steering, pause=pause).noting(note, view)
         try:
             trouble = await ctx.run_blocking(self.archive.remember, steering, view, now)
         except StoreError as exc:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 
-from tapir.zone.journal import Journal
+from tapir.zone.view import ZoneView
 
 FORMAT: Final = 1
 MAX_NOTES: Final = 100
@@ -34,7 +34,7 @@ class Hold:
     def reason(self) -> str:
         """What is in force, and by whom."""
         what = "held" if self.rolled_back_to is None else f"held: rolled back to serial {self.rolled_back_to}"
-        return what + _by(self.user)
+        return f"{what} by {self.user or 'the operator'}"
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +55,7 @@ class Pause:
     @property
     def reason(self) -> str:
         """What is in force, until when, and by whom."""
-        return f"paused until {clock_text(self.until)}" + (f", by {self.user}" if self.user else "")
+        return f"paused until {clock_text(self.until)}, by {self.user or 'the operator'}"
 
 
 @attrs.frozen(kw_only=True)
@@ -89,13 +89,19 @@ class Steering:
         """What is in force and who wanted it; empty for nothing."""
         return "; ".join(wish.reason for wish in (self.pause, self.hold) if wish is not None)
 
-    def noting(self, note: Note | None, journal: Journal) -> "Steering":
-        """With `note`, and without those that are older than anything in `journal`, but for its beginning."""
+    def noting(self, note: Note | None, view: ZoneView) -> "Steering":
+        """With `note`, and without those from before the journal of `view` began."""
         if note is None:
             return self
-        since = journal.steps[0].at if len(journal) else note.at
-        kept = [old for old in self.notes if old.at >= since or old.serial == journal.from_serial]
-        return attrs.evolve(self, notes=(*kept, note)[-MAX_NOTES:])
+        journal = view.journal
+        start = view.serial if journal.from_serial is None else journal.from_serial
+        notes = (*self.notes, note)
+        begins = [number for number, old in enumerate(notes) if old.serial == start]
+        if begins:
+            notes = notes[begins[-1] :]
+        elif len(journal):
+            notes = tuple(old for old in notes if old.at >= journal.steps[0].at)
+        return attrs.evolve(self, notes=notes[-MAX_NOTES:])
 
     def pack(self) -> str:
         """What `unpack` reads; empty for nothing at all."""
@@ -127,7 +133,3 @@ UNKNOWN_HOLD: Final = Hold(user="", at=0)
 def clock_text(microseconds: int) -> str:
     """A wall-clock time for people, in UTC."""
     return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _by(user: str) -> str:
-    return f" by {user}" if user else ""

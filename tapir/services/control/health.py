@@ -51,8 +51,10 @@ def judge(zone: ZoneStatus | None, sources: SourcesStatus | None) -> HealthStatu
         if zone.state == "braked" and zone.held_change is not None:
             removed, added = zone.held_change
             warnings.append(f"a change of -{removed} +{added} records is held back: tapir accept zone")
+        elif zone.paused_until is not None:
+            warnings.append(f"the zone is {zone.reason}: nothing is blocked; tapir resume")
         elif zone.state == "held":
-            warnings.append("the zone is held by the operator: tapir zone resume")
+            warnings.append(f"the zone is {zone.reason or 'held by the operator'}: tapir zone resume")
         if zone.store_error:
             warnings.append(f"the zone cannot be saved: {zone.store_error}")
     if sources is None:
