@@ -13,7 +13,7 @@ from tapir.model.actions import RESTRICTIVENESS, Action, ListKind
 from tapir.model.blocks import EMPTY_NAMES, ListBlock, NameBlock
 from tapir.model.messages.lists import ListChange, ListContent, ListDescription
 from tapir.model.names import ROOT, Name, is_wildcard, parent_of, parse_name
-from tapir.policy.columns import Columns
+from tapir.policy.columns import Columns, UnknownListError
 from tapir.policy.settings import CONFIGURABLE, PolicySettings
 from tapir.policy.state import PolicyState
 from tapir.policy.table import NameTable
@@ -211,13 +211,22 @@ def test_other_actions_and_weights_of_the_same_lists_are_the_least_delta(
         attrs.evolve(each, weight=data.draw(st.integers(0, 3)), action=data.draw(st.none() | configurable))
         for each in lists
     ]
-    delta = state.set_lists(contents(others, entries))
+    delta = state.describe(others) if data.draw(st.booleans()) else state.set_lists(contents(others, entries))
     fresh = PolicyState(policy, zone=ZONE)
     fresh.set_lists(contents(others, entries))
     after = dict(fresh.records())
     assert dict(state.records()) == after
     assert set(delta.removed) == before.items() - after.items()
     assert set(delta.added) == after.items() - before.items()
+
+
+@pytest.mark.parametrize("sources", [[], ["a"], ["a", "b", "c"], ["a", "c"]])
+def test_other_lists_than_there_are_cannot_be_described(sources: list[str]) -> None:
+    state = PolicyState(UPSTREAM, zone=ZONE)
+    state.set_lists(ListContent(description=deny(source), content=ListBlock.of([(EVIL, 0)])) for source in "ab")
+    with pytest.raises(UnknownListError):
+        state.describe(deny(source, Action.DROP) for source in sources)
+    assert dict(state.records()) == {EVIL: Action.NODATA}
 
 
 def decide(*lists: ListDescription, policy: PolicySettings = UPSTREAM) -> tuple[Action, str]:

@@ -118,6 +118,11 @@ class ListDescription:
     weight: int = 1
     """how many doubtlists it counts as in `numsources`, 0 or more"""
 
+    @property
+    def plain(self) -> "ListDescription":
+        """The same list without action and weight: two lists are one when this is equal."""
+        return ListDescription(source=self.source, name=self.name, kind=self.kind)
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class ListContent:
@@ -155,12 +160,16 @@ class ListsSnapshot:
 
 @attrs.frozen(kw_only=True, eq=False)
 class ListsChanged:
-    """What changed at `position`, possibly nothing but `publish` or `waiting_for`."""
+    """What changed at `position`, possibly nothing but `publish` or `waiting_for`.
+
+    `described` are all lists when some have other actions or weights now, and otherwise empty.
+    """
 
     position: StreamPosition
     changes: tuple[ListChange, ...]
     publish: bool
     waiting_for: tuple[str, ...] = ()
+    described: tuple[ListDescription, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -169,7 +169,11 @@ class PolicyEvaluator(Actor[PolicyMessage]):
             case Step.APPLY:
                 pass
         try:
-            delta = await ctx.run_blocking(self._state.apply, message.changes)
+            if message.described:
+                ctx.log.info("sources have other actions or weights; everything is decided anew")
+                delta = await ctx.run_blocking(self._state.describe, message.described)
+            else:
+                delta = await ctx.run_blocking(self._state.apply, message.changes)
         except UnknownListError as exc:
             ctx.log.warning("%s; asking for all lists", exc)
             self._ask(ctx)
