@@ -201,5 +201,7 @@ def settle(
             needed = 0
             if covered[node] and (decided[node] != below[parent] or below[node] != below[parent] or needing[node] > 1):
                 needed = 1
-            needing[parent] += 2 * (needed - (needing[node] & 1))
-            needing[node] += needed - (needing[node] & 1)
+            # Written to only where it changes: memory that is never written to is never taken.
+            if needed != (needing[node] & 1):
+                needing[parent] += 2 * needed - 2 * (needing[node] & 1)
+                needing[node] ^= 1

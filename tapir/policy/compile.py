@@ -30,7 +30,7 @@ from tapir.model.names import MAX_NAME, Name
 from tapir.policy.columns import Columns
 from tapir.policy.rules import Actions, decide_rows
 from tapir.policy.settings import PolicySettings
-from tapir.policy.storage import SlotColumn, Store
+from tapir.policy.storage import SlotColumn, Store, lazy_zeros
 from tapir.policy.table import CHUNK, Flags, NameTable, Nodes, Slots
 
 _PASSTHRU: Final = np.uint8(Action.PASSTHRU)
@@ -87,8 +87,7 @@ class Emission:
         extent = self._table.extent
         self.emitted.grow(extent)
         self._needing.grow(extent)
-        # Zeros that nobody writes to cost nothing: this is no pass over all nodes.
-        decided, below, covered = (np.zeros(extent, np.uint8) for _ in range(3))
+        decided, below, covered = (lazy_zeros(extent) for _ in range(3))
         for part in _chunks(nodes):
             decided[part] = decide_rows(settings, columns.gather(2 * part))
             below[part] = decide_rows(settings, columns.gather(2 * part + 1))

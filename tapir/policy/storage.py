@@ -50,6 +50,11 @@ class Store(Generic[T]):
             self.resize(max(want, self._size + self._size // 4))
 
 
+def lazy_zeros(size: int) -> npt.NDArray[np.uint8]:
+    """Octets that cost nothing where nobody writes to them; NumPy's own zeros are written when there are few."""
+    return Store(np.uint8, size).view
+
+
 class SlotColumn(Generic[T]):
     """A value a slot, 0 where none was set; wildcards take memory only once one has a value."""
 
@@ -82,10 +87,7 @@ class SlotColumn(Generic[T]):
             values: npt.NDArray[T] = self.names[nodes]
             return values
         stars = self.stars
-        if odd.all():
-            values = np.zeros(len(slots), self._dtype) if stars is None else stars[nodes]
-            return values
-        values = self.names[nodes]
+        values = np.zeros(len(slots), self._dtype) if odd.all() else self.names[nodes]
         values[odd] = 0 if stars is None else stars[nodes[odd]]
         return values
 

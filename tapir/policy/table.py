@@ -20,7 +20,7 @@ from tapir.kernels.walk import BLOCK, affected, by_depth, squeeze, write_names
 from tapir.model.blocks import NameBlock
 from tapir.model.errors import TapirError
 from tapir.model.names import MAX_NAME, Name
-from tapir.policy.storage import Store
+from tapir.policy.storage import Store, lazy_zeros
 
 ROOT_NODE: Final = 0
 STAR_OF_ROOT: Final = 1
@@ -31,6 +31,9 @@ Nodes = npt.NDArray[np.int32]
 Slots = npt.NDArray[np.int32]
 """Numbers of slots."""
 Flags = npt.NDArray[np.bool_]
+
+KEY_SIZE: Final = 16
+"""How many octets a key should have."""
 
 CHUNK: Final = 1 << 16
 """So many names at a time, where what is made for each of them on the way would add up."""
@@ -238,7 +241,6 @@ class NameTable:
             self._linked = True
             self._make_room(0)
             self._tree.link(True)
-        extent = self.extent
         room = 4 * len(slots) + 4096
         touched = np.ascontiguousarray(slots).data
         while True:
@@ -247,7 +249,7 @@ class NameTable:
                 touched,
                 self._parents.view.data,
                 self._links.view.data,
-                np.zeros(extent, np.uint8).data,
+                lazy_zeros(self.extent).data,
                 found.data,
             )
             if count <= room:

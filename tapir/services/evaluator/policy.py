@@ -1,5 +1,6 @@
 """The policy evaluator: what all lists say, decided by the operator's policy, as the records of one zone."""
 
+import secrets
 import uuid
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,6 +17,7 @@ from tapir.model.names import Name, NameSyntaxError, parse_name
 from tapir.policy.columns import UnknownListError
 from tapir.policy.settings import PolicySettings
 from tapir.policy.state import PolicyState
+from tapir.policy.table import KEY_SIZE
 from tapir.services.evaluator.following import Following, Step
 from tapir.services.evaluator.latest import Latest
 
@@ -73,7 +75,12 @@ class PolicyEvaluator(Actor[PolicyMessage]):
         self._zone = settings.zone
         self._lists = lists
         self._keeper = keeper
-        self._state = PolicyState(settings.policy, zone=parse_name(settings.zone), redirect=settings.redirect)
+        self._state = PolicyState(
+            settings.policy,
+            zone=parse_name(settings.zone),
+            redirect=settings.redirect,
+            key=secrets.token_bytes(KEY_SIZE),
+        )
         self._following = Following()
         self._asking = False
         self._publish = False
