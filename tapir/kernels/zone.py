@@ -67,72 +67,6 @@ def _compare(
     return -1 if left_count < right_count else 1
 
 
-def disorder(
-    data: cython.const[cython.uchar][::1], offsets: cython.const[cython.uint][::1], marks: cython.uchar[::1]
-) -> int:
-    """The number of the first name that does not stand after the one before it; how many names there are, if none.
-
-    `marks` is 256 octets of scratch.
-    """
-    count: cython.Py_ssize_t = len(offsets) - 1
-    half: cython.Py_ssize_t = 128
-    index: cython.Py_ssize_t
-    before: cython.Py_ssize_t
-    now: cython.Py_ssize_t
-    if count < 1:
-        return 0
-    with cython.nogil:
-        before = _labels(data, offsets[0], marks)
-        for index in range(1, count):
-            if index & 1:
-                now = _labels(data, offsets[index], marks[half:])
-                if _compare(data, offsets[index - 1], marks, before, data, offsets[index], marks[half:], now) >= 0:
-                    break
-            else:
-                now = _labels(data, offsets[index], marks)
-                if _compare(data, offsets[index - 1], marks[half:], before, data, offsets[index], marks, now) >= 0:
-                    break
-            before = now
-        else:
-            index = count
-    return index
-
-
-def weave(
-    data: cython.const[cython.uchar][::1],
-    offsets: cython.const[cython.uint][::1],
-    split: cython.Py_ssize_t,
-    order: cython.uint[::1],
-    marks: cython.uchar[::1],
-) -> None:
-    """Put the numbers of all names into `order`, where those before `split` and those from it on are in order each."""
-    left: cython.Py_ssize_t = 0
-    right: cython.Py_ssize_t = split
-    end: cython.Py_ssize_t = len(offsets) - 1
-    index: cython.Py_ssize_t
-    with cython.nogil:
-        for index in range(end):
-            if left < split and (
-                right >= end
-                or _compare(
-                    data,
-                    offsets[left],
-                    marks,
-                    _labels(data, offsets[left], marks),
-                    data,
-                    offsets[right],
-                    marks[128:],
-                    _labels(data, offsets[right], marks[128:]),
-                )
-                <= 0
-            ):
-                order[index] = left
-                left += 1
-            else:
-                order[index] = right
-                right += 1
-
-
 @cython.cfunc
 @cython.inline
 @cython.nogil
@@ -190,74 +124,6 @@ def _same(
         if left[left_at + place] != right[right_at + place]:
             return 0
     return 1
-
-
-def net(
-    data: cython.const[cython.uchar][::1],
-    offsets: cython.const[cython.uint][::1],
-    order: cython.const[cython.uint][::1],
-    adds: cython.const[cython.uchar][::1],
-    actions: cython.const[cython.uchar][::1],
-    heads: cython.uint[::1],
-    before: cython.uchar[::1],
-    after: cython.uchar[::1],
-) -> int:
-    """What steps, each of which removes or `adds` a name, come to; `order` has equal names together, oldest first.
-
-    Returns how many names there are, with the number of the first step of each in `heads` and its action `before` and
-    `after` all of them, 0 for no record; or -1 - n for step n that does not follow the one before it.
-    """
-    index: cython.Py_ssize_t
-    count: cython.Py_ssize_t = 0
-    number: cython.Py_ssize_t
-    previous: cython.Py_ssize_t = 0
-    state: cython.int = 0
-    action: cython.int
-    with cython.nogil:
-        for index in range(len(order)):
-            number = order[index]
-            action = actions[number]
-            if index == 0 or not _same(
-                data,
-                offsets[previous],
-                cython.cast(cython.Py_ssize_t, offsets[previous + 1]) - offsets[previous],
-                data,
-                offsets[number],
-                cython.cast(cython.Py_ssize_t, offsets[number + 1]) - offsets[number],
-            ):
-                state = 0 if adds[number] else action
-                heads[count] = number
-                before[count] = state
-                count += 1
-            if state != (0 if adds[number] else action):
-                count = -1 - number
-                break
-            state = action if adds[number] else 0
-            after[count - 1] = state
-            previous = number
-    return count
-
-
-def take(
-    data: cython.const[cython.uchar][::1],
-    offsets: cython.const[cython.uint][::1],
-    numbers: cython.const[cython.uint][::1],
-    out: cython.uchar[::1],
-    out_offsets: cython.uint[::1],
-) -> None:
-    """Copy the names of these `numbers` back to back into `out`, their offsets into `out_offsets`."""
-    index: cython.Py_ssize_t
-    number: cython.Py_ssize_t
-    size: cython.Py_ssize_t
-    position: cython.Py_ssize_t = 0
-    with cython.nogil:
-        out_offsets[0] = 0
-        for index in range(len(numbers)):
-            number = numbers[index]
-            size = cython.cast(cython.Py_ssize_t, offsets[number + 1]) - offsets[number]
-            _copy(data, offsets[number], size, out, position)
-            position += size
-            out_offsets[index + 1] = position
 
 
 @cython.cfunc
@@ -518,47 +384,6 @@ def seek(
 ) -> int:
     """Twice the number of the first record of a chunk that is not before `name`; 1 more if it is the name's own."""
     return _seek(wire, starts, 0, name, 0, marks)
-
-
-def reach(
-    data: cython.const[cython.uchar][::1],
-    offsets: cython.const[cython.uint][::1],
-    low: cython.Py_ssize_t,
-    wire: cython.const[cython.uchar][::1],
-    marks: cython.uchar[::1],
-) -> int:
-    """The number of the first name from `low` on, in a block in order, not before the first record of `wire`."""
-    high: cython.Py_ssize_t = len(offsets) - 1
-    step: cython.Py_ssize_t = 1
-    middle: cython.Py_ssize_t
-    labels: cython.Py_ssize_t
-    strides: cython.bint = True
-    with cython.nogil:
-        labels = _labels(wire, 0, marks)
-        while low < high:
-            middle = low + step - 1 if strides else (low + high) >> 1
-            if middle >= high:
-                strides = False
-                continue
-            if (
-                _compare(
-                    data,
-                    offsets[middle],
-                    marks[128:],
-                    _labels(data, offsets[middle], marks[128:]),
-                    wire,
-                    0,
-                    marks,
-                    labels,
-                )
-                < 0
-            ):
-                low = middle + 1
-                step *= 2
-            else:
-                high = middle
-                strides = False
-    return high
 
 
 def names(

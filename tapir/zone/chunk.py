@@ -12,10 +12,9 @@ import attrs
 import numpy as np
 
 import tapir.kernels.zone
+from tapir.codec.columns import NO_CHANGES, NO_NUMBERS, Changes, Numbers, filled, name_of, offsets_of, scratch
 from tapir.model.blocks import EMPTY_NAMES, NameBlock, RecordBlock
 from tapir.model.names import MAX_NAME, Name, format_name
-from tapir.zone.columns import NO_NUMBERS, Numbers, filled, offsets_of, scratch
-from tapir.zone.difference import NO_CHANGES, Changes, name_of
 from tapir.zone.encoding import ZoneEncoding, label_of
 from tapir.zone.errors import ZoneError
 from tapir.zone.order import order_key

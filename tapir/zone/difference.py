@@ -1,51 +1,33 @@
 """Differences between contents, and what becomes of differences that follow each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import attrs
 import numpy as np
 
 import tapir.kernels.zone
+from tapir.codec.columns import (
+    NO_NUMBERS,
+    Changes,
+    Numbers,
+    is_ordered,
+    joined,
+    name_of,
+    net_of,
+    offsets_of,
+    order_of,
+    records_of,
+    scratch,
+    steps_of,
+)
 from tapir.model.actions import Action
-from tapir.model.blocks import EMPTY_NAMES, EMPTY_RECORDS, NameBlock, RecordBlock, RecordDelta
-from tapir.model.names import Name, format_name
-from tapir.zone.columns import NO_NUMBERS, Numbers, joined, offsets_of, scratch
+from tapir.model.blocks import EMPTY_RECORDS, NameBlock, RecordBlock, RecordDelta
+from tapir.model.names import format_name
 from tapir.zone.errors import ZoneError
-from tapir.zone.order import is_ordered, order_of, taken
 
 if TYPE_CHECKING:
     from tapir.zone.chunk import Chunk
     from tapir.zone.version import ZoneVersion
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Changes:
-    """Names in canonical order, none twice, with the action of each before and after (`Action.NONE` for no record)."""
-
-    names: NameBlock
-    before: bytes
-    after: bytes
-
-    def __len__(self) -> int:
-        return len(self.before)
-
-    def name(self, index: int) -> Name:
-        """The name of change `index`."""
-        return name_of(self.names, index)
-
-    def delta(self) -> RecordDelta:
-        """The changes that change something, as a difference."""
-        before = np.frombuffer(self.before, dtype=np.uint8)
-        after = np.frombuffer(self.after, dtype=np.uint8)
-        changed = before != after
-        return RecordDelta(
-            removed=_records(self.names, before, np.flatnonzero(changed & (before != 0)).astype(np.uint32)),
-            added=_records(self.names, after, np.flatnonzero(changed & (after != 0)).astype(np.uint32)),
-        )
-
-
-NO_CHANGES = Changes(names=EMPTY_NAMES, before=b"", after=b"")
 
 
 def difference(version: "ZoneVersion", content: RecordBlock) -> RecordDelta:
@@ -88,7 +70,7 @@ def chunks_difference(chunks: Iterable["Chunk"], tail_starts: memoryview, conten
     new = np.concatenate((added[: state[1]], rest if order is None else order[rest]))
     return RecordDelta(
         removed=RecordBlock(names=joined(names), actions=b"".join(actions)) if names else EMPTY_RECORDS,
-        added=_records(content.names, np.frombuffer(content.actions, dtype=np.uint8), new),
+        added=records_of(content.names, np.frombuffer(content.actions, dtype=np.uint8), new),
     )
 
 
@@ -98,7 +80,7 @@ def order_without_repeats(names: NameBlock) -> Numbers | None:
         return None
     order = order_of(names)
     adds = b"\1" * len(names)
-    _, repeated = _net(names, adds, adds, order)
+    _, repeated = net_of(names, adds, adds, order)
     if repeated is not None:
         raise ZoneError(f"{format_name(name_of(names, repeated))} is there twice in the content of the zone")
     return order
@@ -117,8 +99,8 @@ def compose(deltas: Iterable[RecordDelta]) -> RecordDelta:
     parts = [part for delta in deltas for part in (delta.removed, delta.added)]
     if not parts:
         return RecordDelta()
-    names, adds, actions = _steps(parts)
-    changes, misfit = _net(names, adds, actions, order_of(names))
+    names, adds, actions = steps_of(parts)
+    changes, misfit = net_of(names, adds, actions, order_of(names))
     if misfit is not None:
         name = format_name(name_of(names, misfit))
         if adds[misfit]:
@@ -129,49 +111,12 @@ def compose(deltas: Iterable[RecordDelta]) -> RecordDelta:
 
 def changes_of(delta: RecordDelta) -> Changes:
     """What `delta` does to each name. Raises ZoneError for a name twice in one block, or with action NONE."""
-    names, adds, actions = _steps((delta.removed, delta.added))
+    names, adds, actions = steps_of((delta.removed, delta.added))
     nothing = actions.find(Action.NONE)
     if nothing >= 0:
         name = format_name(name_of(names, nothing))
         raise ZoneError(f"{name} has action NONE in a change, which a zone cannot say")
-    changes, misfit = _net(names, adds, actions, order_of(names))
+    changes, misfit = net_of(names, adds, actions, order_of(names))
     if misfit is not None:
         raise ZoneError(f"{format_name(name_of(names, misfit))} is twice in one block of a change")
     return changes
-
-
-def name_of(names: NameBlock, index: int) -> Name:
-    """Name `index` of a block."""
-    offsets = offsets_of(names)
-    return Name(names.data[offsets[index] : offsets[index + 1]])
-
-
-def _steps(parts: Sequence[RecordBlock]) -> tuple[NameBlock, bytes, bytes]:
-    """All records of parts that remove and add by turns, in one row: their names, whether they add, their actions."""
-    adds = b"".join([bytes((number & 1,)) * len(part) for number, part in enumerate(parts)])
-    return joined([part.names for part in parts]), adds, b"".join([part.actions for part in parts])
-
-
-def _net(names: NameBlock, adds: bytes, actions: bytes, order: Numbers) -> tuple[Changes, int | None]:
-    """What the steps come to; or the number of one that does not follow the one before it."""
-    heads = np.empty(len(order), dtype=np.uint32)
-    before = np.empty(len(order), dtype=np.uint8)
-    after = np.empty(len(order), dtype=np.uint8)
-    count = tapir.kernels.zone.net(
-        names.data,
-        offsets_of(names),
-        order.data,
-        adds,
-        actions,
-        heads.data,
-        before.data,
-        after.data,
-    )
-    if count < 0:
-        return NO_CHANGES, -1 - count
-    changes = Changes(names=taken(names, heads[:count]), before=before[:count].tobytes(), after=after[:count].tobytes())
-    return changes, None
-
-
-def _records(names: NameBlock, actions: "np.ndarray[tuple[int], np.dtype[np.uint8]]", numbers: Numbers) -> RecordBlock:
-    return RecordBlock(names=taken(names, numbers), actions=actions[numbers].tobytes())

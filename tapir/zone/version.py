@@ -10,13 +10,13 @@ from itertools import chain
 
 import attrs
 
-import tapir.kernels.zone
+import tapir.kernels.order
+from tapir.codec.columns import Changes, offsets_of, scratch
 from tapir.model.actions import Action
 from tapir.model.blocks import EMPTY_RECORDS, RecordBlock, RecordDelta
 from tapir.model.names import ROOT, Name, format_name
 from tapir.zone.chunk import MIN_OCTETS, NO_RECORDS, Chunk, Packer, names_of
-from tapir.zone.columns import offsets_of, scratch
-from tapir.zone.difference import Changes, changes_of, chunks_difference, order_without_repeats
+from tapir.zone.difference import changes_of, chunks_difference, order_without_repeats
 from tapir.zone.encoding import ZoneEncoding, encoding_of
 from tapir.zone.errors import ZoneError
 from tapir.zone.order import order_key
@@ -180,7 +180,7 @@ class ZoneVersion:
             return len(changes)
         names = changes.names
         wire = self.chunks[position].wire
-        return int(tapir.kernels.zone.reach(names.data, offsets_of(names), made, wire, scratch()))
+        return int(tapir.kernels.order.reach(names.data, offsets_of(names), made, wire, scratch()))
 
     def restated(self, settings: ZoneSettings, serial: int) -> "ZoneVersion":
         """The same rules under changed `settings`, as `serial`; no journal leads from this version there."""

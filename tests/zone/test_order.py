@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapir.codec.columns import is_ordered, order_of, taken
 from tapir.model.blocks import NameBlock
 from tapir.model.names import ROOT, Name, canonical_key, is_below, parse_name
-from tapir.zone.order import is_ordered, order_key, order_of, taken
+from tapir.zone.order import order_key
 
 ODD = st.sampled_from([b"\0", b"\1", b"\2", b"a", b"*", b"\0a", b"\1\1", b"\1\2", b"ab", b"\0\0", b"\xff"])
 NAMES = st.lists(st.one_of(ODD, st.binary(min_size=1, max_size=4)), max_size=5).map(

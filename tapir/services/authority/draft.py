@@ -9,8 +9,9 @@ from collections.abc import Iterable
 import attrs
 import numpy as np
 
+from tapir.codec.columns import NO_CHANGES, Changes
 from tapir.model.blocks import RecordBlock, RecordDelta
-from tapir.zone.difference import NO_CHANGES, Changes, changes_of, difference
+from tapir.zone.difference import changes_of, difference
 from tapir.zone.errors import ZoneError
 from tapir.zone.serial import next_serial
 from tapir.zone.settings import ZoneSettings
