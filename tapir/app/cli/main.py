@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from tapir.app.cli import commands, overrides
+from tapir.app.cli import commands, overrides, zone
 from tapir.app.cli.dawg import dawg_app
 from tapir.version import commit, version
 
@@ -64,6 +64,19 @@ def run(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None) 
 def check(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Read the configuration and say all that is wrong with it, or what it means."""
     raise typer.Exit(commands.check(config_dir, state_dir, as_json=as_json))
+
+
+@app.command()
+def plan(
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Name every record, not only the first of them.")] = False,
+) -> None:
+    """Say what the configuration on disk would change in the zone; 3 when something would."""
+    from tapir.app.cli.plan import plan as make_plan  # it takes half of the process along
+
+    raise typer.Exit(make_plan(config_dir, state_dir, show_all=show_all, as_json=as_json))
 
 
 @app.command()
@@ -195,23 +208,73 @@ def list_overrides(
     raise typer.Exit(overrides.overrides(commands.find_state_dir(config_dir, state_dir), as_json=as_json))
 
 
+@app.command()
+def pause(
+    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 90s, 10m, 2h; at most 7d.")],
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish an empty zone for a while; it comes back by itself, or with `tapir resume`."""
+    raise typer.Exit(zone.pause(commands.find_state_dir(config_dir, state_dir), lasting, as_json=as_json))
+
+
 @zone_app.command("hold")
 def zone_hold(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Publish nothing new until `tapir zone resume`, over restarts."""
     raise typer.Exit(commands.steer(commands.find_state_dir(config_dir, state_dir), "zone-hold", as_json=as_json))
 
 
+@app.command("resume")
 @zone_app.command("resume")
 def zone_resume(
     config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False
 ) -> None:
-    """Publish again, beginning with what was held."""
+    """End a pause, a hold and a rollback: publish again, beginning with what was held."""
     raise typer.Exit(commands.steer(commands.find_state_dir(config_dir, state_dir), "zone-resume", as_json=as_json))
+
+
+Serial = Annotated[int, typer.Argument(min=0, max=2**32 - 1)]
+
+
+@zone_app.command("rollback")
+def zone_rollback(
+    serial: Serial, config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False
+) -> None:
+    """Publish what the zone was at SERIAL, under a new serial, and hold it until `tapir resume`."""
+    raise typer.Exit(
+        commands.steer(commands.find_state_dir(config_dir, state_dir), "zone-rollback", as_json=as_json, serial=serial)
+    )
+
+
+@zone_app.command("history")
+def zone_history(
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many versions.")] = 20,
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the zone's versions: when, how much changed, and why."""
+    raise typer.Exit(zone.history(commands.find_state_dir(config_dir, state_dir), count=count, as_json=as_json))
+
+
+@zone_app.command("diff")
+def zone_diff(
+    older: Annotated[int, typer.Argument(metavar="M", min=0, max=2**32 - 1)],
+    newer: Annotated[int, typer.Argument(metavar="N", min=0, max=2**32 - 1)],
+    everything: Annotated[bool, typer.Option("--all", help="Show all of it, not the first 500 names.")] = False,
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what leads from serial M to serial N, in either direction."""
+    folder = commands.find_state_dir(config_dir, state_dir)
+    raise typer.Exit(zone.diff(folder, older, newer, everything=everything, as_json=as_json))
 
 
 @zone_app.command("set-serial")
 def zone_set_serial(
-    serial: Annotated[int, typer.Argument(min=0, max=2**32 - 1)],
+    serial: Serial,
     config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
     state_dir: StateDir = None,
     as_json: AsJson = False,

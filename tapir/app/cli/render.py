@@ -10,7 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 _GOOD: Final = {"running", "fresh", "serving", "acknowledged"}
-_BAD: Final = {"stuck", "failed", "held", "braked", "unsaved", "empty"}
+_BAD: Final = {"stuck", "failed", "held", "paused", "braked", "unsaved", "empty"}
 
 
 def ago(microseconds: int | None, now: float) -> str:

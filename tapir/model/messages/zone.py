@@ -1,5 +1,7 @@
 """The policy evaluator speaks to the zone keeper; the console asks the keeper, server and notifier."""
 
+from typing import Final
+
 import attrs
 
 from actors import Request
@@ -108,9 +110,13 @@ class RollBackZone(Request[str]):
     user: str = ""
 
 
+MAX_PAUSE: Final = 7 * 86400
+"""seconds; who wants no zone for longer than that takes it out of the resolver"""
+
+
 @attrs.frozen(kw_only=True)
 class PauseZone(Request[str]):
-    """Publish an empty zone for `seconds`, then what is desired by then."""
+    """Publish an empty zone for `seconds`, at most `MAX_PAUSE`, then what is desired by then."""
 
     seconds: int
     user: str = ""

@@ -10,12 +10,12 @@
 | accept      | the brake lets go | once resumed       | once resumed          | once it is back             |
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from actors import Context
-from tapir.model.messages.zone import AcceptZone, HoldZone, PauseZone, ResumeZone, RollBackZone, SetSerial
+from tapir.model.messages.zone import MAX_PAUSE, AcceptZone, HoldZone, PauseZone, ResumeZone, RollBackZone, SetSerial
 from tapir.services.authority.desk import Desk
 from tapir.services.authority.draft import ChangeSize, Draft
 from tapir.services.authority.history import OutOfReachError
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tapir.services.authority.steps import Step
-
-MAX_PAUSE: Final = 7 * 86400
-"""seconds; who wants no zone for longer than that takes it out of the resolver"""
 
 
 class Operator:

@@ -33,7 +33,7 @@ from tapir.model.actions import ListKind
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import AcceptSource
 from tapir.model.messages.local import MAX_SECONDS, GetOverrides, RemoveOverride, SetOverride
-from tapir.model.messages.zone import AcceptZone, HoldZone, ResumeZone, SetSerial
+from tapir.model.messages.zone import AcceptZone
 from tapir.services.control.explaining import explain_name
 from tapir.services.control.overriding import override
 from tapir.services.control.peer import peer_uid, user_name
@@ -49,6 +49,7 @@ from tapir.services.control.protocol import (
     render_stream,
 )
 from tapir.services.control.status import ControlRefs, ProcessFacts, gather_status
+from tapir.services.control.zone import ZONE_OPS, ZonePart
 
 MAX_CLIENTS: Final = 32
 MAX_STREAMS: Final = 8
@@ -72,12 +73,19 @@ class Console(Actor[Any]):
     """Serves clients of the protocol in `protocol.py` on a Unix socket of mode 0660."""
 
     def __init__(
-        self, *, settings: ConsoleSettings, system: ActorSystem, refs: ControlRefs, facts: ProcessFacts
+        self,
+        *,
+        settings: ConsoleSettings,
+        system: ActorSystem,
+        refs: ControlRefs,
+        facts: ProcessFacts,
+        configuration: Callable[[], object] = lambda: None,
     ) -> None:
         self._settings = settings
         self._system = system
         self._refs = refs
         self._facts = facts
+        self._configuration = configuration
         self._clients = 0
 
     async def started(self, ctx: Context[Any]) -> None:
@@ -122,6 +130,7 @@ class Console(Actor[Any]):
                         settings=self._settings,
                         system=self._system,
                         refs=self._refs,
+                        configuration=self._configuration,
                     )
                     await client.run(self._facts, ctx)
                 nursery.cancel_scope.cancel()
@@ -157,10 +166,13 @@ class _Client:
         settings: ConsoleSettings,
         system: ActorSystem,
         refs: ControlRefs,
+        configuration: Callable[[], object],
     ) -> None:
+        self._configuration = configuration
         self._connection = connection
         self._uid = uid
         self._name = ""
+        self._zone = ZonePart(refs.keeper, self.user)
         self._settings = settings
         self._system = system
         self._refs = refs
@@ -237,6 +249,10 @@ class _Client:
         """The last messages that nobody took; what they said is not kept."""
         return self._system.dead_letters()
 
+    async def config(self, request: ConsoleRequest) -> object:
+        """What the process goes by, for `tapir plan`: nothing secret is in it, and only plan knows its form."""
+        return self._configuration()
+
     async def explain(self, request: ConsoleRequest) -> object:
         """Why a name is answered as it is, since when, and until when."""
         ask = partial(self._ask, request)
@@ -270,18 +286,9 @@ class _Client:
             return await self._ask(request, self._refs.keeper, AcceptZone(user=await self.user()))
         return await self._ask(request, self._refs.lists, AcceptSource(source=what))
 
-    async def hold(self, request: ConsoleRequest) -> object:
-        """Publish nothing new."""
-        return await self._ask(request, self._refs.keeper, HoldZone(user=await self.user()))
-
-    async def resume(self, request: ConsoleRequest) -> object:
-        """Publish again."""
-        return await self._ask(request, self._refs.keeper, ResumeZone(user=await self.user()))
-
-    async def set_serial(self, request: ConsoleRequest) -> object:
-        """Publish the present content under a serial of the operator's choice."""
-        serial = request.integer("serial", lowest=0, highest=2**32 - 1)
-        return await self._ask(request, self._refs.keeper, SetSerial(serial=serial, user=await self.user()))
+    async def zone(self, request: ConsoleRequest) -> object:
+        """The zone's past, and orders for it."""
+        return await self._zone.answer(request, partial(self._ask, request))
 
     async def unsubscribe(self, request: ConsoleRequest) -> object:
         """End one stream of this connection."""
@@ -349,14 +356,13 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "status": _Client.status,
     "tree": _Client.tree,
     "dead-letters": _Client.dead_letters,
+    "config": _Client.config,
     "explain": _Client.explain,
     "override-set": _Client.override_set,
     "override-remove": _Client.override_remove,
     "overrides": _Client.overrides,
     "accept": _Client.accept,
-    "zone-hold": _Client.hold,
-    "zone-resume": _Client.resume,
-    "zone-set-serial": _Client.set_serial,
+    **dict.fromkeys(ZONE_OPS, _Client.zone),
     "unsubscribe": _Client.unsubscribe,
 }
 _STREAMS: Final = frozenset({"watch", "events", "trace"})
