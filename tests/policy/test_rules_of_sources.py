@@ -51,6 +51,20 @@ def covering(name: Name) -> list[Name]:
     return found
 
 
+def resolve(records: dict[Name, Action], name: Name) -> Action:
+    """What a resolver finds (RFC 4592 §3.3.1): the name's record, else that of the wildcard at the closest encloser."""
+    existing = {ROOT}
+    for owner in records:
+        while owner != ROOT:
+            existing.add(owner)
+            owner = parent_of(owner)
+    if name in existing:
+        return records.get(name, Action.NONE)
+    while name not in existing:
+        name = parent_of(name)
+    return records.get(Name(b"\x01*" + name), Action.NONE)
+
+
 def severest(actions: list[Action]) -> Action:
     return max(actions, key=RESTRICTIVENESS.index, default=Action.NONE)
 
@@ -194,6 +208,11 @@ def test_one_name_all_names_and_the_explanation_decide_as_the_oracle(
             )
         elif explained.winner and explained.stage == "doubtlist":
             assert not verdict.own
+    records = dict(state.records())
+    for name in NAMES:
+        if not is_wildcard(name):
+            found = resolve(records, name)
+            assert (found or Action.PASSTHRU) is (expected[name].action or Action.PASSTHRU)
     listed = {entry for held in changed.values() for entry in held}
     assert set(everything) == {name for name in listed if expected[name].action}
 
