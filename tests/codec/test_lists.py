@@ -100,6 +100,27 @@ def test_a_line(line: str, names: list[str] | None) -> None:
         assert refused_in(line.encode()) == ()
 
 
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("example.com", ["example.com.", "*.example.com."]),
+        ("räksmörgås.se", ["xn--rksmrgs-5wao1o.se.", "*.xn--rksmrgs-5wao1o.se."]),
+        (".", [".", "*."]),
+        ("*", ["*."]),
+        ("*.example.com", ["*.example.com."]),
+        (".example.com", ["*.example.com."]),
+        ("||example.com^", ["example.com.", "*.example.com."]),
+        ("0.0.0.0 a.example b.example", ["a.example.", "*.a.example.", "b.example.", "*.b.example."]),
+        ("192.0.2.1", []),
+        ("a/b", []),
+    ],
+)
+def test_a_line_of_a_list_of_subtrees(line: str, names: list[str]) -> None:
+    parsed = parse_domains(line.encode(), subtree=True)
+    assert [name for name, _ in said(parsed)] == names
+    assert bool(parsed.refusals) is not bool(names)
+
+
 def test_a_name_with_no_room_below_has_nothing_below() -> None:
     longest = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
     assert len(names_in(longest)) == 1
