@@ -10,8 +10,7 @@ They start in this order and stop in the reverse one: nothing flows into what ha
 factories close over them, so nobody looks anybody up.
 """
 
-import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from actors import (
@@ -24,39 +23,33 @@ from actors import (
     Strategy,
     SupervisorSpec,
 )
-from tapir.app.config import AccessConfig, Config, SocketAddress, SourceConfig, TlsConfig, tls_after_reload
-from tapir.model.actions import ListKind
+from tapir.app.config import Config, tls_after_reload
+from tapir.app.config.inforce import pack_in_force
+from tapir.app.mapping import file_settings, notifier_settings, running_sources, server_settings, source_settings
 from tapir.model.messages.control import HealthStatus
 from tapir.model.messages.local import ACTOR as LOCAL
-from tapir.model.messages.local import LISTS, SOURCES
+from tapir.model.messages.local import LISTS
 from tapir.model.names import Name, format_name
-from tapir.services.authority.access import AccessRule, Secured
 from tapir.services.authority.keeper import MAILBOX as KEEPER_MAILBOX
 from tapir.services.authority.keeper import KeeperSettings, ZoneKeeper
 from tapir.services.authority.notifier import MAILBOX as NOTIFIER_MAILBOX
 from tapir.services.authority.notifier import ConfigureNotifier, Notifier, NotifierSettings
 from tapir.services.authority.server import MAILBOX as SERVER_MAILBOX
-from tapir.services.authority.server import ConfigureServer, ServerSettings, TlsSettings, ZoneServer
+from tapir.services.authority.server import ConfigureServer, ServerSettings, ZoneServer
 from tapir.services.control.console import Console, ConsoleSettings
 from tapir.services.control.health import Health, HealthSettings
 from tapir.services.control.status import ControlRefs, ProcessFacts
-from tapir.services.evaluator.brake import BrakeSettings
 from tapir.services.evaluator.lists import ConfigureLists, ListKeeper, ListKeeperSettings, stream_of
 from tapir.services.evaluator.policy import ConfigurePolicy, EvaluatorSettings, PolicyEvaluator
-from tapir.services.evaluator.roster import SourceSettings
 from tapir.services.sources.file import FileSource, FileSourceSettings
 from tapir.services.sources.local import ConfigureLocal, LocalSettings, LocalSource
 from tapir.store.state import StateDirectory
-from tapir.zone.query import QueryKind
-from tapir.zone.settings import ZoneSettings
 
 _BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)
 """For those whom content flows to: who brings more than is taken waits, down to the file that is read."""
 
 _QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
 """For actors that are only asked: who asks too much is told so, and nobody waits."""
-
-_NEVER_BRAKED: Final = BrakeSettings(minimum=sys.maxsize)
 
 _PATIENCE: Final = 60.0
 """seconds for an actor to take new settings: a policy change over a million names is work"""
@@ -90,6 +83,7 @@ class Tree:
         self._overrides = system.ref(f"sources/{LOCAL}")
         # What this process began with: some of it no reload changes, however many follow each other.
         self._beginning: Config | None = None
+        self._in_force: Config | None = None
         # What the next incarnations of zone server and notifier start with: a crash must not undo a reload.
         self._serving: ServerSettings | None = None
         self._notifying: NotifierSettings | None = None
@@ -97,7 +91,7 @@ class Tree:
 
     def specify(self, config: Config) -> SupervisorSpec:
         """The whole tree for `config`. Raises StoreError when the zone's folder cannot be made."""
-        self._beginning = config
+        self._beginning = self._in_force = config
         return SupervisorSpec(
             name="tapir",
             strategy=Strategy.ONE_FOR_ONE,
@@ -134,6 +128,7 @@ class Tree:
         await self._lists.ask(ConfigureLists(settings=self._list_settings(new)), timeout=_PATIENCE)
         evaluating = EvaluatorSettings(zone=format_name(zone), policy=new.policy, redirect=beginning.zone.redirect)
         await self._policy.ask(ConfigurePolicy(settings=evaluating), timeout=_PATIENCE)
+        self._in_force = new
         self._local = self._local_settings(new, zone=zone)
         await self._overrides.ask(ConfigureLocal(settings=self._local), timeout=_PATIENCE)
         running = set(sources.children())
@@ -215,7 +210,13 @@ class Tree:
                 health,
                 ActorSpec(
                     name="console",
-                    factory=lambda: Console(settings=console, system=self._system, refs=refs, facts=self._facts),
+                    factory=lambda: Console(
+                        settings=console,
+                        system=self._system,
+                        refs=refs,
+                        facts=self._facts,
+                        configuration=lambda: pack_in_force(self._in_force or config),
+                    ),
                     mailbox=_QUESTIONS,
                 ),
             ),
@@ -284,116 +285,3 @@ class Tree:
             start_deadline=config.start_deadline,
             sources=source_settings(config),
         )
-
-
-def source_settings(config: Config) -> tuple[SourceSettings, ...]:
-    """What the list keeper needs to know of every source, those that nobody configures among them."""
-    configured = (
-        SourceSettings(
-            id=source.id,
-            name=source.name,
-            kind=source.kind,
-            origin=f"{source.origin} {source.path}" if source.path is not None else source.origin,
-            active=source.active,
-            required=source.required,
-            supported=source.supported,
-            action=source.action,
-            weight=source.weight,
-            brake=BrakeSettings(shrink=source.brake.shrink, grow=source.brake.grow, minimum=source.brake.minimum),
-        )
-        for source in config.sources
-    )
-    kinds = {source: kind for kind, source in SOURCES.items()}
-    internal = (
-        SourceSettings(
-            id=source,
-            name=name,
-            kind=kinds.get(source, ListKind.DENY),
-            origin="this host",
-            required=False,
-            brake=_NEVER_BRAKED,
-            internal=True,
-        )
-        for source, name in LISTS.items()
-    )
-    return (*configured, *internal)
-
-
-def running_sources(config: Config) -> tuple[SourceConfig, ...]:
-    """The sources that get an actor."""
-    return tuple(source for source in config.sources if source.active and source.supported)
-
-
-def file_settings(source: SourceConfig, *, zone: Name) -> FileSourceSettings:
-    """The settings of a list file's actor."""
-    if source.path is None:
-        raise AssertionError(f"the supported source {source.id} has no file")  # the configuration sees to that
-    return FileSourceSettings(
-        id=source.id,
-        kind=source.kind,
-        path=source.path,
-        zone=zone,
-        format=source.format,
-        column=source.column,
-        match=source.match,
-        broad=source.broad,
-        poll_interval=source.poll_interval,
-    )
-
-
-def server_settings(
-    config: Config, *, zone: ZoneSettings, addresses: tuple[SocketAddress, ...], tls: TlsConfig | None
-) -> ServerSettings:
-    """The settings of the zone server, for `zone` on `addresses` and over `tls`."""
-    outputs = [output.access for output in config.outputs if output.access is not None]
-    return ServerSettings(
-        zone=zone,
-        addresses=_addresses(addresses),
-        allow=config.server.allow_transfer,
-        rules=(
-            *(_access_rule(access, alone=True) for access in outputs),
-            *(_access_rule(access, alone=False) for access in config.server.access),
-        ),
-        keys=config.keys,
-        tls=TlsSettings(
-            addresses=_addresses(tls.addresses),
-            certificate=tls.certificate,
-            key=tls.key,
-            client_ca=tls.client_ca,
-            require_client_certificate=tls.require_client_certificate,
-        )
-        if tls is not None
-        else None,
-        max_connections=config.server.limits.connections,
-        max_connections_per_address=config.server.limits.connections_per_address,
-        idle_timeout=config.server.limits.idle_timeout,
-    )
-
-
-def _access_rule(access: AccessConfig, *, alone: bool) -> AccessRule:
-    secured = Secured.CLIENT_CERTIFICATE if access.client_certificate else Secured.TLS if access.tls else Secured.NO
-    return AccessRule(
-        label=access.key,
-        networks=access.prefixes,
-        keys=frozenset(access.signed_by),
-        secured=secured,
-        kinds=frozenset(QueryKind[kind.upper()] for kind in access.allow),
-        alone=alone,
-    )
-
-
-def _addresses(addresses: Iterable[SocketAddress]) -> tuple[tuple[str, int], ...]:
-    return tuple((address.host, address.port) for address in addresses)
-
-
-def notifier_settings(config: Config) -> NotifierSettings:
-    """The settings of the notifier."""
-    keys = {key.name: key for key in config.keys}
-    return NotifierSettings(
-        downstreams=_addresses(output.address for output in config.outputs),
-        keys=tuple(
-            ((output.address.host, output.address.port), keys[output.keys[0]])
-            for output in config.outputs
-            if output.keys
-        ),
-    )

@@ -3,10 +3,11 @@
 A name is on at most one of the three. `||name^` is two names, of which each goes its own way afterwards.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tapir.codec.lists import MALFORMED, ParsedList, parse_entry
+from tapir.codec.suffixes import SuffixTest
 from tapir.model.actions import ListKind
 from tapir.model.blocks import ListBlock, NameBlock
 from tapir.model.errors import TapirError
@@ -32,7 +33,7 @@ class OverrideError(TapirError):
     """The override is not possible; nothing was changed."""
 
 
-def admitted_names(text: str, kind: ListKind, *, zone: Name, is_public_suffix: Callable[[Name], bool]) -> NameBlock:
+def admitted_names(text: str, kind: ListKind, *, zone: Name, is_public_suffix: SuffixTest) -> NameBlock:
     """The names that `text` stands for in a list of `kind`, in order of wire octets.
 
     Raises NameSyntaxError for what is no entry of a list, OverrideError for what such a list may not hold.

@@ -104,6 +104,11 @@ class ListStore:
             raise
         return cls(database)
 
+    @classmethod
+    def open_reading(cls, path: Path) -> "ListStore":
+        """The store at `path`, which is there, to be looked into only; see Database.open_reading."""
+        return cls(Database.open_reading(path, application_id=_APPLICATION_ID))
+
     @property
     def path(self) -> Path:
         """The database file."""

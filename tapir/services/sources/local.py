@@ -121,9 +121,11 @@ class LocalSource(Actor[LocalMessage]):
     async def _obey(self, ctx: Context[LocalMessage], message: SetOverride | RemoveOverride) -> None:
         reply = ctx.defer_reply()
         try:
-            if self._book is None and not await self._open(ctx):
+            if self._book is None:
+                await self._open(ctx)
+            if self._book is None:
                 raise StoreError(path=self._settings.store_path, reason=f"not done: {self._error}")
-            change = await self._carry_out(ctx, self._book or OverrideBook(), message)
+            change = await self._carry_out(ctx, self._book, message)
         except TapirError as exc:
             reply.fail(exc)
         else:

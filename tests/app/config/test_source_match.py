@@ -3,7 +3,7 @@
 import pytest
 
 from tapir.app.config import ConfigErrors, load
-from tapir.app.tree import file_settings
+from tapir.app.mapping import file_settings
 
 
 @pytest.mark.parametrize(

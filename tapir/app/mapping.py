@@ -1,0 +1,133 @@
+"""From what the operator configured to what each actor needs of it."""
+
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from tapir.app.config import AccessConfig, Config, SocketAddress, SourceConfig, TlsConfig
+from tapir.model.actions import ListKind
+from tapir.model.messages.local import LISTS, SOURCES
+from tapir.model.names import Name
+from tapir.services.authority.access import AccessRule, Secured
+from tapir.services.authority.notifier import NotifierSettings
+from tapir.services.authority.server import ServerSettings, TlsSettings
+from tapir.services.evaluator.brake import BrakeSettings
+from tapir.services.evaluator.roster import SourceSettings
+from tapir.services.sources.file import FileSourceSettings
+from tapir.zone.query import QueryKind
+from tapir.zone.settings import ZoneSettings
+
+_NEVER_BRAKED: Final = BrakeSettings(minimum=sys.maxsize)
+
+
+def source_settings(config: Config) -> tuple[SourceSettings, ...]:
+    """What the list keeper needs to know of every source, those that nobody configures among them."""
+    configured = (
+        SourceSettings(
+            id=source.id,
+            name=source.name,
+            kind=source.kind,
+            origin=f"{source.origin} {source.path}" if source.path is not None else source.origin,
+            active=source.active,
+            required=source.required,
+            supported=source.supported,
+            action=source.action,
+            weight=source.weight,
+            brake=BrakeSettings(shrink=source.brake.shrink, grow=source.brake.grow, minimum=source.brake.minimum),
+        )
+        for source in config.sources
+    )
+    kinds = {source: kind for kind, source in SOURCES.items()}
+    internal = (
+        SourceSettings(
+            id=source,
+            name=name,
+            kind=kinds.get(source, ListKind.DENY),
+            origin="this host",
+            required=False,
+            brake=_NEVER_BRAKED,
+            internal=True,
+        )
+        for source, name in LISTS.items()
+    )
+    return (*configured, *internal)
+
+
+def running_sources(config: Config) -> tuple[SourceConfig, ...]:
+    """The sources that get an actor."""
+    return tuple(source for source in config.sources if source.active and source.supported)
+
+
+def file_settings(source: SourceConfig, *, zone: Name) -> FileSourceSettings:
+    """The settings of a list file's actor."""
+    if source.path is None:
+        raise AssertionError(f"the supported source {source.id} has no file")  # the configuration sees to that
+    return FileSourceSettings(
+        id=source.id,
+        kind=source.kind,
+        path=source.path,
+        zone=zone,
+        format=source.format,
+        column=source.column,
+        match=source.match,
+        broad=source.broad,
+        poll_interval=source.poll_interval,
+    )
+
+
+def server_settings(
+    config: Config, *, zone: ZoneSettings, addresses: tuple[SocketAddress, ...], tls: TlsConfig | None
+) -> ServerSettings:
+    """The settings of the zone server, for `zone` on `addresses` and over `tls`."""
+    outputs = [output.access for output in config.outputs if output.access is not None]
+    return ServerSettings(
+        zone=zone,
+        addresses=_addresses(addresses),
+        allow=config.server.allow_transfer,
+        rules=(
+            *(_access_rule(access, alone=True) for access in outputs),
+            *(_access_rule(access, alone=False) for access in config.server.access),
+        ),
+        keys=config.keys,
+        tls=TlsSettings(
+            addresses=_addresses(tls.addresses),
+            certificate=tls.certificate,
+            key=tls.key,
+            client_ca=tls.client_ca,
+            require_client_certificate=tls.require_client_certificate,
+        )
+        if tls is not None
+        else None,
+        max_connections=config.server.limits.connections,
+        max_connections_per_address=config.server.limits.connections_per_address,
+        idle_timeout=config.server.limits.idle_timeout,
+    )
+
+
+def _access_rule(access: AccessConfig, *, alone: bool) -> AccessRule:
+    secured = Secured.CLIENT_CERTIFICATE if access.client_certificate else Secured.TLS if access.tls else Secured.NO
+    return AccessRule(
+        label=access.key,
+        networks=access.prefixes,
+        keys=frozenset(access.signed_by),
+        secured=secured,
+        kinds=frozenset(QueryKind[kind.upper()] for kind in access.allow),
+        alone=alone,
+    )
+
+
+def _addresses(addresses: Iterable[SocketAddress]) -> tuple[tuple[str, int], ...]:
+    return tuple((address.host, address.port) for address in addresses)
+
+
+def notifier_settings(config: Config) -> NotifierSettings:
+    """The settings of the notifier."""
+    keys = {key.name: key for key in config.keys}
+    return NotifierSettings(
+        downstreams=_addresses(output.address for output in config.outputs),
+        keys=tuple(
+            ((output.address.host, output.address.port), keys[output.keys[0]])
+            for output in config.outputs
+            if output.keys
+        ),
+    )
