@@ -99,8 +99,7 @@ class Operator:
         """Let the way back from a rollback pass the brake, unless it leads far from where the rollback began."""
         if hold.before is None or (rolled := view.journal.net(hold.before)) is None:
             return
-        change = compose([rolled, draft.delta()])
-        size = ChangeSize(names=len(changes_of(change)), removed=len(change.removed), added=len(change.added))
+        size = ChangeSize.of(changes_of(compose([rolled, draft.delta()])))
         records = len(view.version) + len(rolled.removed) - len(rolled.added)
         if not self._desk.brake.holds(records=records, size=size):
             self._desk.accepted = True

@@ -32,8 +32,6 @@ from tapir.zone.view import ZoneView
 ENCODING = "encoding"
 """the key under which the store keeps the digest of the settings that a secondary sees"""
 
-EMPTY_CHANGE = RecordDelta()
-
 
 class Verdict(enum.Enum):
     """What becomes of the draft."""
@@ -84,8 +82,6 @@ class Step:
     removed: int
     added: int
     note: Note | None = None
-    change: RecordDelta = EMPTY_CHANGE
-    """how the content differs from the version before"""
 
 
 def next_step(
@@ -161,7 +157,7 @@ def _step(
     if kind:
         note = Note(serial=version.serial, at=now, kind=kind, user=user, text=text, removed=removed, added=added)
     if not linked or not is_newer(version.serial, than=view.serial):
-        return Step(view=ZoneView(version=version), delta=None, removed=removed, added=added, note=note, change=change)
+        return Step(view=ZoneView(version=version), delta=None, removed=removed, added=added, note=note)
     delta = VersionDelta(from_serial=view.serial, to_serial=version.serial, at=now, delta=change)
     journal = view.journal.append(delta).prune(view.settings, now=now)
     return Step(view=ZoneView(version=version, journal=journal), delta=delta, removed=removed, added=added, note=note)
