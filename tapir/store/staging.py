@@ -6,6 +6,7 @@ that begins with a dot. Blocking: for a worker.
 """
 
 import contextlib
+import hashlib
 import mmap
 import os
 import tempfile
@@ -66,6 +67,15 @@ def map_copy(path: Path) -> memoryview:
         return _mapped(descriptor)
     finally:
         os.close(descriptor)
+
+
+def has_copy(path: Path, *, digest: str) -> bool:
+    """Whether there is a copy at `path` of which every octet is as `digest` says."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except OSError:
+        return False
 
 
 def sweep(folder: Path, *, keep: Iterable[Path], now: float) -> int:

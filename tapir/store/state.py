@@ -3,6 +3,7 @@
 <folder>/lock                       flock, with the process id of its holder
 <folder>/FORMAT                     the version of this layout
 <folder>/lists.db                   tapir.store.lists
+<folder>/staging/                   tapir.store.staging: copies of files that are mapped
 <folder>/overrides.db               tapir.store.overrides
 <folder>/zones/<zone>/zone.db       tapir.store.zones
 <folder>/zones/<zone>/serial        the serial once more, as in serialcache
@@ -49,6 +50,11 @@ def zone_path(folder: Path, name: str) -> Path:
     return folder / "zones" / _file_name(name) / "zone.db"
 
 
+def staging_path(folder: Path) -> Path:
+    """Where copies of files go that are mapped; made when the first one comes."""
+    return folder / "staging"
+
+
 class StateDirectory:
     """A state folder that is ours until `close`, or until the process ends in whatever way."""
 
@@ -92,6 +98,11 @@ class StateDirectory:
     def overrides(self) -> Path:
         """The database of the operator's own lists."""
         return overrides_path(self.path)
+
+    @property
+    def staging(self) -> Path:
+        """The folder of copies of files that are mapped."""
+        return staging_path(self.path)
 
     @property
     def console(self) -> Path:

@@ -29,16 +29,16 @@ def test_a_copy_is_kept_under_its_digest_and_is_private(tmp_path: Path) -> None:
 
 def test_a_copy_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "staging"
-    with pytest.raises(ZeroDivisionError), receive(folder) as copy:
+    with receive(folder) as copy:
         assert bytes(copy.octets()) == b""
-        raise ZeroDivisionError
+        assert len(list(folder.iterdir())) == 1
     assert list(folder.iterdir()) == []
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "link.dawg").symlink_to("secret")
-    with pytest.raises(OSError, match="link.dawg"):
+    with pytest.raises(OSError, match=r"link\.dawg"):
         map_copy(tmp_path / "link.dawg")
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import attrs
 
+from tapir.model.blocks import ListBlock, LookupList
 from tapir.policy.difference import ListDifference
 from tapir.services.evaluator.roster import SourceContent, SourceSettings, SourceState
 from tapir.store.errors import StoreCorrupt, StoreError, StoreFull
 from tapir.store.lists import ListStore, ListTransaction, StoredList
 from tapir.store.quarantine import quarantine
+from tapir.store.staging import has_copy, sweep
+from tapir.store.state import staging_path
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -33,6 +36,7 @@ class ListArchive:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._staging = staging_path(path.parent)
         self._store: ListStore | None = None
         self._distrusted = False
 
@@ -49,7 +53,9 @@ class ListArchive:
             known = {stored.source: stored for stored in store.load_all()}
             for key, state in states.items():
                 if key in known and state.settings.supported:
-                    states[key] = _load(store, key, known[key], state)
+                    found, lost = self._with_copies(load_state(store, key, known[key], state))
+                    states[key] = found
+                    trouble += lost
             if foreign := known.keys() - states.keys():
                 with store.transaction() as transaction:
                     for key in foreign:
@@ -67,7 +73,7 @@ class ListArchive:
 
         def write(transaction: ListTransaction) -> None:
             content = state.content
-            if content is None or difference is None:
+            if content is None or difference is None or isinstance(content.block, LookupList):
                 _write(transaction, state)
                 return
             key = stored_key(state.settings)
@@ -124,11 +130,45 @@ class ListArchive:
 
         self._transact(write)
 
+    def sweep(self, states: Iterable[SourceState], now: int) -> None:
+        """Remove the copies of lists that none of `states`, which are all saved, is looked up in. Raises StoreFull."""
+        contents = [content for state in states for content in (state.content, state.pending) if content is not None]
+        keep = [Path(content.block.path) for content in contents if isinstance(content.block, LookupList)]
+        try:
+            sweep(self._staging, keep=keep, now=now / 1_000_000)
+        except OSError as exc:
+            raise StoreFull(path=self._staging, reason=exc.strerror or str(exc)) from exc
+
+    def lost(self, states: Iterable[SourceState]) -> tuple[str, ...]:
+        """The sources that are looked up in a copy that is not there."""
+        return tuple(
+            state.settings.id for state in states if state.content is not None and not is_there(state.content.block)
+        )
+
     def close(self) -> None:
         """Give the file back."""
         store, self._store = self._store, None
         if store is not None:
             store.close()
+
+    def _with_copies(self, state: SourceState) -> tuple[SourceState, list[str]]:
+        """`state` as looked up in the copies of this folder, without what is gone or damaged, and what that is."""
+        kept: list[SourceContent | None] = []
+        lost: list[str] = []
+        for content in (state.content, state.pending):
+            if content is not None and isinstance(content.block, LookupList):
+                path = self._staging / Path(content.block.path).name
+                if not has_copy(path, digest=content.block.digest):
+                    lost.append(f"{path}: the copy of source {state.settings.id} is gone or damaged")
+                    kept.append(None)
+                    continue
+                content = attrs.evolve(content, block=attrs.evolve(content.block, path=str(path)))
+            kept.append(content)
+        content, pending = kept
+        if content is None or pending is None:
+            # What is held back is held because of what is in effect.
+            return attrs.evolve(state, content=content, pending=None, held_because=""), lost
+        return attrs.evolve(state, content=content, pending=pending), lost
 
     def _transact(self, write: Callable[[ListTransaction], None]) -> None:
         if self._store is None:
@@ -158,6 +198,11 @@ class ListArchive:
         return [f"the damaged database was moved to {aside}"]
 
 
+def is_there(block: ListBlock | LookupList) -> bool:
+    """Whether a list can be looked up, if that is what is done with it."""
+    return isinstance(block, ListBlock) or Path(block.path).is_file()
+
+
 def stored_key(settings: SourceSettings) -> str:
     """The name of a source in the store.
 
@@ -166,7 +211,8 @@ def stored_key(settings: SourceSettings) -> str:
     return f"{settings.kind.value}/{settings.id}"
 
 
-def _load(store: ListStore, key: str, stored: StoredList, state: SourceState) -> SourceState:
+def load_state(store: ListStore, key: str, stored: StoredList, state: SourceState) -> SourceState:
+    """`state` with what is stored under `key`. Raises StoreError."""
     if stored.digest is not None and stored.loaded_at is not None:
         content = SourceContent(
             block=store.load(key), digest=stored.digest, refusals=stored.refusals, loaded_at=stored.loaded_at

@@ -4,12 +4,12 @@ import logging
 import uuid
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from actors import Actor, ActorRef, Context, Request, StopReason, Timer
-from tapir.model.blocks import EMPTY_NAMES, ListBlock
+from tapir.model.blocks import LookupList
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import (
     AcceptSource,
@@ -17,6 +17,7 @@ from tapir.model.messages.lists import (
     GetSources,
     ListChange,
     ListContent,
+    ListDescription,
     ListsChanged,
     ListsSnapshot,
     RefreshSource,
@@ -26,8 +27,9 @@ from tapir.model.messages.lists import (
     SourceUnchanged,
     StreamPosition,
 )
-from tapir.policy.difference import ListDifference, difference
+from tapir.services.evaluator.archive import is_there
 from tapir.services.evaluator.brake import BrakeSettings
+from tapir.services.evaluator.changing import EMPTY, Changed, compare
 from tapir.services.evaluator.latest import Latest
 from tapir.services.evaluator.roster import (
     Gate,
@@ -43,8 +45,6 @@ from tapir.services.evaluator.roster import (
 )
 from tapir.services.evaluator.saving import RetrySave, Saving
 from tapir.services.evaluator.wording import log_gate, log_held, log_refusals
-
-_EMPTY: Final = ListBlock(names=EMPTY_NAMES)
 
 
 class AcceptError(TapirError):
@@ -134,6 +134,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
     async def started(self, ctx: Context[ListKeeperMessage]) -> None:
         """Restore what the sources said last; a store that fails is reported and gone without."""
         self._set_states(await self._saving.restore(ctx, self._latest.value.sources))
+        await self._saving.sweep(ctx, self._states.values())
         for state in self._states.values():
             if state.pending is not None:
                 log_held(ctx.log, state)
@@ -162,6 +163,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 ctx.reply(self._status(ctx))
             case GetLists():
                 ctx.reply(self._snapshot())
+                for source in await self._saving.lost(ctx, self._states.values()):
+                    self._source_ref(source).tell_nowait(RefreshSource())
             case ConfigureLists():
                 await self._configure(ctx, message.settings)
                 ctx.reply(None)
@@ -179,6 +182,10 @@ class ListKeeper(Actor[ListKeeperMessage]):
         if state is None or not state.settings.active:
             ctx.log.debug("%s is no active source; what it said is dropped", message.source)
             return
+        if isinstance(message.content, LookupList) and not await ctx.run_blocking(is_there, message.content):
+            # Swept away as what an older content was looked up in, before this one said that it needs it again.
+            self._source_ref(message.source).tell_nowait(RefreshSource())
+            return
         content = SourceContent(
             block=message.content, digest=message.digest, refusals=message.refusals, loaded_at=message.loaded_at
         )
@@ -192,6 +199,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 if state.pending is not None:
                     ctx.log.info("source %s says again what is in effect; nothing is held back", message.source)
                     self._set_states(await self._saving.save_pending(ctx, self._states.values(), message.source))
+                    await self._sweep(ctx, state)
                 if not state.confirmed or before is None or before.refusals != content.refusals:
                     log_refusals(ctx.log, content.refusals, message.source)
             case Reaction.HELD:
@@ -199,19 +207,18 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 if state.pending is None or state.pending.digest != content.digest:
                     log_held(ctx.log, after)
                     self._set_states(await self._saving.save_pending(ctx, self._states.values(), message.source))
+                    await self._sweep(ctx, state)
             case Reaction.TAKEN:
-                changed = await ctx.run_blocking(difference, before.block if before else _EMPTY, content.block)
+                changed = await ctx.run_blocking(compare, before, content)
                 await self._put_in_effect(ctx, after, changed)
                 if before is None or before.refusals != content.refusals:
                     log_refusals(ctx.log, content.refusals, message.source)
 
-    async def _put_in_effect(
-        self, ctx: Context[ListKeeperMessage], state: SourceState, changed: ListDifference
-    ) -> None:
+    async def _put_in_effect(self, ctx: Context[ListKeeperMessage], state: SourceState, changed: Changed) -> None:
         source = state.settings.id
-        first = self._states[source].content is None
+        before = self._states[source]
         self._states[source] = state
-        known = None if first else changed
+        known = None if before.content is None else changed.names
         self._set_states(await self._saving.save_content(ctx, self._states.values(), source, known))
         names = len(state.content.block) if state.content is not None else 0
         ctx.log.log(
@@ -220,11 +227,19 @@ class ListKeeper(Actor[ListKeeperMessage]):
             "source %s: %d names, %d in or changed, %d out",
             source,
             names,
-            len(changed.upserted),
-            len(changed.removed),
+            names if changed.lookup is not None else len(changed.names.upserted),
+            len(changed.names.removed),
         )
-        change = ListChange(source=source, removed=changed.removed, upserted=changed.upserted)
+        change = ListChange(
+            source=source, removed=changed.names.removed, upserted=changed.names.upserted, lookup=changed.lookup
+        )
         await self._tell(ctx, change if changed and state.settings.active else None)
+        await self._sweep(ctx, before)
+
+    async def _sweep(self, ctx: Context[ListKeeperMessage], before: SourceState) -> None:
+        """Remove what a source was looked up in before, if it was and nothing else is."""
+        if before.is_looked_up:
+            await self._saving.sweep(ctx, self._states.values())
 
     async def _confirm(self, ctx: Context[ListKeeperMessage], message: SourceUnchanged) -> None:
         source = message.source
@@ -280,23 +295,29 @@ class ListKeeper(Actor[ListKeeperMessage]):
             return
         before = state.content
         after = accept_pending(state)
-        changed = await ctx.run_blocking(difference, before.block if before else _EMPTY, state.pending.block)
+        changed = await ctx.run_blocking(compare, before, state.pending)
         await self._put_in_effect(ctx, after, changed)
         reply.send(f"source {source}: accepted, {len(state.pending.block)} names are in effect")
 
     async def _configure(self, ctx: Context[ListKeeperMessage], settings: ListKeeperSettings) -> None:
-        """Sources come, go or change; a new epoch makes the policy evaluator ask for all lists."""
+        """Sources come, go or change.
+
+        A new epoch makes the policy evaluator ask for all lists; of the same lists with other actions or weights it is
+        told no more than these.
+        """
         self._latest.value = settings
-        lists_before = [each.description for each in self._lists()]
+        before = {each.description for each in self._lists()}
         states, gone = reconfigure(self._states.values(), settings.sources)
         self._set_states(states)
         if gone:
             self._set_states(await self._saving.forget(ctx, self._states.values(), gone))
+            await self._saving.sweep(ctx, self._states.values())
             ctx.log.info("sources gone: %s", ", ".join(sorted(settings.id for settings in gone)))
-        changed = lists_before != [each.description for each in self._lists()]
+        after = {each.description for each in self._lists()}
+        changed = {each.plain for each in before} != {each.plain for each in after}
         if changed:
             self._begin_epoch(ctx)
-        await self._tell(ctx, always=changed)
+        await self._tell(ctx, always=changed, described=() if changed or before == after else tuple(after))
 
     # What the policy evaluator is told
 
@@ -313,7 +334,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
         return tuple(
             ListContent(
                 description=state.settings.description,
-                content=state.content.block if state.content is not None else _EMPTY,
+                content=state.content.block if state.content is not None else EMPTY,
             )
             for state in self._states.values()
             if state.settings.active
@@ -328,14 +349,19 @@ class ListKeeper(Actor[ListKeeperMessage]):
         )
 
     async def _tell(
-        self, ctx: Context[ListKeeperMessage], change: ListChange | None = None, *, always: bool = False
+        self,
+        ctx: Context[ListKeeperMessage],
+        change: ListChange | None = None,
+        *,
+        always: bool = False,
+        described: tuple[ListDescription, ...] = (),
     ) -> None:
-        """Tell the policy evaluator of `change` and of the gate, if either is news."""
+        """Tell the policy evaluator of `change`, of `described` lists and of the gate, if any of it is news."""
         gate = judge_gate(self._states.values())
         if gate != self._gate:
             log_gate(ctx.log, gate, before=self._gate)
             self._gate = gate
-        elif change is None and not always:
+        elif change is None and not described and not always:
             return
         position = StreamPosition(epoch=self._position.epoch, sequence=self._position.sequence + 1)
         self._position = position
@@ -345,6 +371,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 changes=() if change is None else (change,),
                 publish=gate.publish,
                 waiting_for=gate.waiting_for,
+                described=described,
             )
         )
 

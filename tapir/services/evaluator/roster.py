@@ -89,6 +89,12 @@ class SourceState:
             return "stale"
         return "fresh" if self.confirmed else "restored"
 
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether any of it is in a copy of its file rather than in memory."""
+        contents = (self.content, self.pending)
+        return any(content is not None and isinstance(content.block, LookupList) for content in contents)
+
     def status(self, *, store_error: str = "", suspended: bool = False) -> SourceStatus:
         """The snapshot that others see; `store_error` is why a list that is not saved is not."""
         errors = [self.error, self.held_because]

@@ -77,6 +77,20 @@ class Saving:
         self._delay = RETRY_FIRST
         return tuple(attrs.evolve(state, saved=True) for state in before)
 
+    async def sweep(self, ctx: Context[Any], states: Iterable[SourceState]) -> None:
+        """Remove the copies of lists that nothing refers to any more, unless the store may still refer to them."""
+        before = tuple(states)
+        if all(state.saved for state in before):
+            try:
+                await ctx.run_blocking(self._archive.sweep, before, ctx.now())
+            except StoreError as exc:
+                ctx.log.warning("copies of lists: %s", exc)
+
+    async def lost(self, ctx: Context[Any], states: Iterable[SourceState]) -> tuple[str, ...]:
+        """The sources that are looked up in a copy that is not there."""
+        before = tuple(states)
+        return await ctx.run_blocking(self._archive.lost, before)
+
     async def close(self, ctx: Context[Any]) -> None:
         """Give the store back."""
         await ctx.run_blocking(self._archive.close)
