@@ -82,15 +82,15 @@ def answer(
                 query, settings=settings, view=view, transport=transport, allowed=allowed, proof=proof, now=now
             )
         case Malformed():
-            return answer_malformed(query, proof=proof, now=now)
+            return answer_malformed(query, transport=transport, proof=proof, now=now)
         case _:
             assert_never(query)
 
 
-def answer_malformed(malformed: Malformed, *, proof: Proof = None, now: int = 0) -> Reply:
+def answer_malformed(malformed: Malformed, *, transport: Transport, proof: Proof = None, now: int = 0) -> Reply:
     """The error for a request that cannot be understood: its header, and of question and OPT what could be read."""
     if isinstance(proof, Rejected):
-        return reject(malformed, proof, now=now)
+        return reject(malformed, proof, room=transport.room(malformed.edns), now=now)
     question = malformed.question.octets if malformed.question is not None else b""
     flags = reply_flags(malformed.header, rcode=malformed.rcode)
     opt = encode_opt(malformed.edns)
@@ -111,7 +111,7 @@ def answer_query(
 ) -> Reply | TransferReply:
     """What to answer to `query`, signed as its `proof` says; `allowed` is what access control says of its sender."""
     if isinstance(proof, Rejected):
-        return reject(query, proof, now=now)
+        return reject(query, proof, room=transport.room(query.edns), now=now)
     room = transport.room(query.edns) - (proof.key.record_octets if proof is not None else 0)
     return sign_reply(_answer(query, settings, view, transport, allowed, room), proof, now=now)
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import attrs
 
-from tapir.codec.dnswire import WireError, encode_header
+from tapir.codec.dnswire import TC, WireError, encode_header
 from tapir.codec.tsig import (
     Keys,
     Rejected,
@@ -58,10 +58,10 @@ def authenticate(query: Query | Malformed, wire: bytes, keys: Keys, *, now: int)
         return malformed, None
 
 
-def reject(query: Query | Malformed, rejected: Rejected, *, now: int) -> Reply:
+def reject(query: Query | Malformed, rejected: Rejected, *, room: int, now: int) -> Reply:
     """NOTAUTH with the TSIG record that says why (RFC 8945 §5.2, §5.3.2).
 
-    It repeats nothing that was not there, so it is about as long as what it answers.
+    Where the names of a strange key leave no room for it, there is none, and TC says so.
     """
     question = query.question.octets if query.question is not None else b""
     opt = encode_opt(query.edns)
@@ -71,8 +71,12 @@ def reject(query: Query | Malformed, rejected: Rejected, *, now: int) -> Reply:
         record = encode_rejection(rejected)
     else:
         record = Signer(rejected.key, request_mac=rejected.record.mac).sign_rejection(wire, rejected, now=now)
+    if len(wire) + len(record) > room:
+        sealed = encode_header(query.header.id, flags | TC, (1 if question else 0, 0, 0, 1 if opt else 0)) + wire[12:]
+    else:
+        sealed = seal(wire, record)
     return Reply(
-        wire=seal(wire, record),
+        wire=sealed,
         query=query if isinstance(query, Query) else None,
         refusal=_REFUSALS[rejected.error],
     )

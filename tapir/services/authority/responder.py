@@ -149,7 +149,7 @@ class Responder:
                     now=self._now(),
                 )
             case Malformed():
-                return answer_malformed(query, proof=asked.proof, now=self._now())
+                return answer_malformed(query, transport=transport, proof=asked.proof, now=self._now())
             case NoReply():
                 return query
             case _:

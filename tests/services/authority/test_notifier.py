@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from dns import flags, message, opcode, rcode, rrset
+from dns import flags, message, opcode, rcode, rrset, tsig
+from dns import name as dns_name
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import ActorRef, ActorSpec, ActorSystem, ManualClock, Strategy, SupervisorSpec, SystemSettings
 from actors.testing import probe, run_system
+from tapir.codec.tsig import Rejected, TsigError, TsigKey, encode_rejection, find_tsig, seal
 from tapir.model.blocks import EMPTY_RECORDS
 from tapir.model.messages.zone import GetSecondaries, SecondaryStatus
 from tapir.model.names import parse_name
@@ -344,3 +346,89 @@ async def test_a_secondary_is_ahead_once_our_serial_was_set_back(
         await rig.notifier.tell(SecondarySeen(address="192.0.2.1", query="SOA", serial=None, at=2))
         assert (await rig.statuses())["192.0.2.1:53"].ahead
     assert "the secondary 192.0.2.1 has serial 5" in caplog.text
+
+
+# -- signed
+
+KEY = TsigKey(name=parse_name("k.test"), algorithm="hmac-sha256", secret=b"s" * 32)
+KEYRING = {"k.test.": tsig.Key("k.test.", KEY.secret, KEY.algorithm)}
+
+
+class SigningNetwork(Network):
+    """A downstream that knows `keyring`, and answers as `wanted` says; its clock is the notifier's, at zero."""
+
+    def __init__(self, keyring: Any = None) -> None:
+        super().__init__()
+        self.keyring = {dns_name.from_text(name): key for name, key in (keyring or KEYRING).items()}
+        self.signed: list[int] = []
+        self.answer = "signed"
+        self.serial = 9
+
+    async def exchange(self, address: tuple[str, int], octets: bytes, *, is_answer: Callable[[bytes], bool]) -> bytes:
+        await trio.lowlevel.checkpoint()
+        query = message.from_wire(octets, keyring=self.keyring)
+        assert query.had_tsig
+        self.signed.append(query.opcode())
+        response = message.make_response(query)
+        if query.opcode() == opcode.QUERY:
+            response.flags |= flags.AA
+            soa = f"mname. hostmaster.test. {self.serial} 1 1 1 1"
+            response.answer.append(rrset.from_text("rpz.test.", 60, "IN", "SOA", soa))
+        if self.answer == "unsigned":
+            response.tsig = None
+        wire = response.to_wire()
+        if self.answer == "badkey":
+            record = find_tsig(octets)
+            assert record is not None
+            response.tsig = None
+            response.set_rcode(rcode.NOTAUTH)
+            wire = seal(response.to_wire(), encode_rejection(Rejected(error=TsigError.BADKEY, record=record)))
+        if is_answer(wire):
+            return wire
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+@pytest.fixture
+def their_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: ManualClock().now() / 1_000_000)
+
+
+async def test_a_downstream_with_a_key_is_told_and_asked_signed(their_clock: None, autojump_clock: MockClock) -> None:
+    network = SigningNetwork()
+    async with running(ONE, network=network, keys=((ONE, KEY),)) as rig:
+        await trio.sleep(20)
+        status = (await rig.statuses())["192.0.2.1:53"]
+        assert (status.notify_state, status.last_serial, status.ahead) == ("acknowledged", 9, True)
+        assert network.signed == [opcode.NOTIFY, opcode.QUERY]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [("unsigned", "its answer is not signed"), ("badkey", "it says BADKEY of our key k.test.")]
+)
+async def test_only_a_signed_answer_counts(
+    their_clock: None, autojump_clock: MockClock, answer: str, reason: str
+) -> None:
+    network = SigningNetwork()
+    network.answer = answer
+    async with running(ONE, network=network, keys=((ONE, KEY),)) as rig:
+        await trio.sleep(3.5)
+        assert (await rig.statuses())["192.0.2.1:53"].notify_state == f"waiting: {reason}"
+        await trio.sleep(400)
+        assert (await rig.statuses())["192.0.2.1:53"].notify_state == f"failed: {reason}"
+
+
+async def test_a_new_key_is_used_after_a_reload(their_clock: None, autojump_clock: MockClock) -> None:
+    other = TsigKey(name=parse_name("new.test"), algorithm="hmac-sha512", secret=b"n" * 32)
+    keyring = {**KEYRING, "new.test.": tsig.Key("new.test.", other.secret, other.algorithm)}
+    network = SigningNetwork(keyring)
+    async with running(ONE, network=network, keys=((ONE, KEY),)) as rig:
+        await trio.sleep(20)
+        settings = NotifierSettings(downstreams=(ONE,), keys=((ONE, other),))
+        network.answer = "unsigned"
+        await rig.notifier.tell(ConfigureNotifier(settings=settings))
+        await trio.sleep(4)
+        assert (await rig.statuses())["192.0.2.1:53"].notify_state == "waiting: its answer is not signed"
+        network.answer = "signed"
+        await trio.sleep(20)
+        assert (await rig.statuses())["192.0.2.1:53"].notify_state == "acknowledged"
