@@ -17,7 +17,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tapir.codec.lists import MALFORMED, MAX_NAMES, FoundNames, Lines, ParsedList, RefusalTally, parse_entry
+from tapir.codec.lines import Lines
+from tapir.codec.lists import MALFORMED, MAX_NAMES, FoundNames, ParsedList, RefusalTally, parse_entry
 from tapir.model.errors import TapirError
 from tapir.model.names import NameSyntaxError
 
@@ -106,7 +107,7 @@ def _records(lines: Lines) -> Iterator[tuple[int, list[bytes] | None]]:
             number, line = ahead[position]
             position += 1
         else:
-            following = lines.next_unread()
+            following = next(lines, None)
             if following is None:
                 return
             number, line = following
@@ -124,7 +125,7 @@ def _records(lines: Lines) -> Iterator[tuple[int, list[bytes] | None]]:
         end = position
         while odd:
             if end == len(ahead):
-                following = next(lines, None)
+                following = lines.following()
                 if following is None:
                     break
                 ahead.append(following)

@@ -13,12 +13,13 @@ and the rest is used. The parser takes blocks of octets and holds no more of a l
 import io
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
 import numpy as np
 
+from tapir.codec.lines import Lines, largest_chunk
 from tapir.kernels.lists import LineReader
 from tapir.model.blocks import NameBlock
 from tapir.model.errors import TapirError
@@ -33,10 +34,8 @@ SHOWN_LINES: Final = 10
 
 MALFORMED: Final = "malformed"
 
-_PART: Final = 1 << 16
 _MAX_OCTETS: Final = (1 << 32) - 1
 """what offsets of names can tell"""
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _SINKS: Final = frozenset(
     {b"0.0.0.0", b"127.0.0.1", b"::", b"::1", b"0", b"::0", b"0:0:0:0:0:0:0:0", b"0:0:0:0:0:0:0:1"}
 )
@@ -117,7 +116,7 @@ def parse_domains(data: bytes | Iterable[bytes], *, subtree: bool = False, max_n
     found = FoundNames(longest=MAX_LINE, subtree=subtree, max_names=max_names)
     tally = RefusalTally()
     lines = Lines(data, longest=MAX_LINE, skip=found.read_lines)
-    for number, line in lines.unread():
+    for number, line in lines:
         words = _words(line)
         if words is None:
             tally.add(MALFORMED, number)
@@ -137,7 +136,7 @@ class FoundNames:
     """
 
     def __init__(self, *, longest: int, subtree: bool, max_names: int) -> None:
-        largest = _PART + longest + 1
+        largest = largest_chunk(longest)
         self._buffers = (
             memoryview(bytearray(4 * largest + 1024)),
             memoryview(bytearray(largest + 2)),
@@ -194,105 +193,6 @@ class FoundNames:
     def _check(self) -> None:
         if self._count > self._max_names or self._names.tell() > _MAX_OCTETS:
             raise ListTooLongError(limit=self._max_names)
-
-
-SkipPlain = Callable[[bytes, int, int], tuple[int, int]]
-"""Takes the plain lines of a chunk from a position and line number on; where it stopped, and at which line."""
-
-
-class Lines:
-    """Iterates over the lines with their numbers from 1; None is one of more than `longest` octets, which is not held.
-
-    Lines end in LF, which is taken off, a CR before it is not; a UTF-8 byte order mark at the very beginning is.
-    `skip` may take lines before `unread` gives the next one.
-    """
-
-    def __init__(self, data: bytes | Iterable[bytes], *, longest: int, skip: SkipPlain | None = None) -> None:
-        self._chunks = _chunks((data,) if isinstance(data, bytes) else data, longest)
-        self._longest = longest
-        self.skip = skip
-        self._chunk: bytes | None = b""
-        self._position = 0
-        self._number = 1
-
-    def __iter__(self) -> "Lines":
-        return self
-
-    def __next__(self) -> tuple[int, bytes | None]:
-        while not self._fill():
-            pass
-        number, chunk, start = self._number, self._chunk, self._position
-        self._number += 1
-        if chunk is None:
-            self._chunk, self._position = b"", 0
-            return number, None
-        end = chunk.index(b"\n", start)
-        self._position = end + 1
-        return number, chunk[start:end] if end - start <= self._longest else None
-
-    def unread(self) -> Iterator[tuple[int, bytes | None]]:
-        """The lines that `skip` leaves."""
-        while (line := self.next_unread()) is not None:
-            yield line
-
-    def next_unread(self) -> tuple[int, bytes | None] | None:
-        """The next line that `skip` leaves; None at the end."""
-        try:
-            while not self._fill() or self._skipped():
-                pass
-            return next(self)
-        except StopIteration:
-            return None
-
-    def _fill(self) -> bool:
-        """Whether there is a line at the position, after going on to the next chunk if not. Raises StopIteration."""
-        if self._chunk is None or self._position < len(self._chunk):
-            return True
-        self._chunk, self._position = next(self._chunks), 0
-        return False
-
-    def _skipped(self) -> bool:
-        """Whether `skip` took the rest of the chunk."""
-        if self.skip is None or self._chunk is None:
-            return False
-        self._position, self._number = self.skip(self._chunk, self._position, self._number)
-        return self._position == len(self._chunk)
-
-
-def _chunks(blocks: Iterable[bytes], longest: int) -> Iterator[bytes | None]:
-    """Whole lines, each with an LF, of at most `_PART` + `longest` + 1 octets; None for a line that is too long."""
-    rest = b""
-    too_long = False
-    marked = True
-    for part in _parts(blocks):
-        start, end = 0, part.rfind(b"\n") + 1
-        if end and too_long:
-            yield None
-            start = part.index(b"\n") + 1
-            too_long = marked = False
-        chunk = rest + part[start:end] if end else b""
-        rest = part[end:] if end else rest + part
-        if chunk:
-            yield chunk.removeprefix(_BYTE_ORDER_MARK) if marked else chunk
-            marked = False
-        if len(rest) > longest + (len(_BYTE_ORDER_MARK) if marked and rest.startswith(_BYTE_ORDER_MARK) else 0):
-            too_long = True
-        if too_long:
-            rest = b""
-    if too_long:
-        yield None
-    elif rest:
-        yield (rest.removeprefix(_BYTE_ORDER_MARK) if marked else rest) + b"\n"
-
-
-def _parts(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """`blocks` in parts that one call may look through without keeping other threads waiting."""
-    for block in blocks:
-        if len(block) <= _PART:
-            yield block
-        else:
-            for start in range(0, len(block), _PART):
-                yield block[start : start + _PART]
 
 
 def _words(line: bytes | None) -> list[bytes] | None:

@@ -336,9 +336,11 @@ def _read_name(
 @cython.nogil
 @cython.exceptval(-1)
 def _is_sink(data: cython.const[cython.uchar][::1], first: cython.Py_ssize_t, last: cython.Py_ssize_t) -> cython.bint:
-    """Whether the word is 0.0.0.0 or 127.0.0.1; what else may stand before the names of a hosts file is rare."""
+    """Whether the word is 0.0.0.0, 127.0.0.1, :: or ::1; what else may begin a line of a hosts file is rare."""
     i: cython.Py_ssize_t
     tail: cython.Py_ssize_t = last - 6
+    if last - first == 2 or last - first == 3:
+        return data[first] == 58 and data[first + 1] == 58 and (last - first == 2 or data[first + 2] == 49)
     if last - first == 7:
         if data[first] != 48 or data[last - 1] != 48:
             return False
