@@ -3,12 +3,12 @@
 import itertools
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
+from stores import FailingStore
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import ActorSpec, AskFailed, Delivery, MailboxSpec, Overflow
@@ -22,7 +22,6 @@ from tapir.services.authority.keeper import KeeperSettings
 from tapir.services.authority.messages import GetView
 from tapir.store.errors import StoreCorrupt, StoreFull
 from tapir.store.serialcache import read_serialcache
-from tapir.store.zones import ZoneStore
 
 Blocks = Callable[..., RecordBlock]
 
@@ -497,38 +496,6 @@ async def test_missing_sources_are_said_once(
 
 
 # -- a store that fails
-
-
-class FailingStore:
-    """A ZoneStore whose writes fail while `failing` says how."""
-
-    def __init__(self) -> None:
-        self.failing: Exception | None = None
-        self.opening: Exception | None = None
-
-    def open(self, path: Path) -> Any:
-        if self.opening is not None:
-            raise self.opening
-        store = ZoneStore.open(path)
-        outer = self
-
-        class Wrapped:
-            def __getattr__(self, name: str) -> Any:
-                method = getattr(store, name)
-                if name in {"commit", "reset", "set_held"}:
-
-                    def write(*args: Any, **kwargs: Any) -> Any:
-                        if isinstance(outer.failing, StoreCorrupt):
-                            failing, outer.failing = outer.failing, None
-                            raise failing
-                        if outer.failing is not None:
-                            raise outer.failing
-                        return method(*args, **kwargs)
-
-                    return write
-                return method
-
-        return Wrapped()
 
 
 async def test_a_full_disk_keeps_the_old_version_and_is_tried_again(
