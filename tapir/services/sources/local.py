@@ -88,8 +88,8 @@ class LocalSource(Actor[LocalMessage]):
 
     async def started(self, ctx: Context[LocalMessage]) -> None:
         """Say what all four lists hold, before any other source speaks."""
-        await self._open(ctx)
-        await self._deliver_all(ctx)
+        if not await self._open(ctx):
+            await self._deliver_all(ctx)
         ctx.send_every(self._settings.report_interval, Tick())
 
     async def stopping(self, ctx: Context[LocalMessage], reason: StopReason) -> None:
@@ -149,7 +149,9 @@ class LocalSource(Actor[LocalMessage]):
         word = "set" if change.now else "removed"
         shown = ", ".join(override.entry for override in change.now or change.before)
         ctx.log.info("%s %s on the local %s: %s", message.user or "somebody", word, message.kind.value, shown)
-        await self._take(ctx, book, change)
+        book.take(change)
+        self._set_timer(ctx)
+        await self._deliver_lists(ctx, change)
         return change
 
     def _names_of(self, message: SetOverride | RemoveOverride) -> NameBlock:
@@ -173,9 +175,8 @@ class LocalSource(Actor[LocalMessage]):
         if put_aside:
             ctx.log.error("stored overrides: %s; they were stored anew", put_aside)
 
-    async def _take(self, ctx: Context[LocalMessage], book: OverrideBook, change: OverrideChange) -> None:
-        book.take(change)
-        self._set_timer(ctx)
+    async def _deliver_lists(self, ctx: Context[LocalMessage], change: OverrideChange) -> None:
+        """Say again what the lists hold that `change` has changed."""
         # What a name moves to is said first: without both for a moment, some other list could put it into the zone.
         for kind in dict.fromkeys(override.kind for override in (*change.now, *change.before)):
             await self._deliver(ctx, SOURCES[kind])
@@ -183,20 +184,24 @@ class LocalSource(Actor[LocalMessage]):
     # What ends by itself
 
     async def _expire(self, ctx: Context[LocalMessage]) -> None:
+        change = await self._end(ctx)
+        self._set_timer(ctx)
+        await self._deliver_lists(ctx, change)
+
+    async def _end(self, ctx: Context[LocalMessage]) -> OverrideChange:
+        """End what is over, without a word to the list keeper."""
         book = self._book
-        if book is None:
-            return
-        change = book.expiring(ctx.now())
-        if not change.before:
-            self._set_timer(ctx)
-            return
+        change = book.expiring(ctx.now()) if book is not None else OverrideChange(now=(), before=())
+        if book is None or not change.before:
+            return change
         ctx.log.info("ended by themselves: %s", ", ".join(override.entry for override in change.before))
         try:
             await self._save(ctx, book, change)
         except StoreError as exc:
             # It ends all the same, and who reads the store later sees by the time that it has ended.
             ctx.log.warning("stored overrides: %s; what has ended is still stored", exc)
-        await self._take(ctx, book, change)
+        book.take(change)
+        return change
 
     def _set_timer(self, ctx: Context[LocalMessage]) -> None:
         if self._timer is not None:
@@ -211,7 +216,7 @@ class LocalSource(Actor[LocalMessage]):
     # What the list keeper is told
 
     async def _open(self, ctx: Context[LocalMessage]) -> bool:
-        """Read what is stored; false when that is not possible now."""
+        """Read what is stored, and say all of it; false when that is not possible now."""
         try:
             opened = await ctx.run_blocking(self._archive.open, ctx.now())
         except StoreError as exc:
@@ -223,12 +228,13 @@ class LocalSource(Actor[LocalMessage]):
             ctx.log.error("stored overrides: %s; all that was allowed, denied or doubted by hand is lost", opened.lost)
         self._error = ""
         self._book = OverrideBook(opened.overrides, most=self._settings.most)
-        await self._expire(ctx)
+        await self._end(ctx)
+        self._set_timer(ctx)
+        await self._deliver_all(ctx)
         return True
 
     async def _tick(self, ctx: Context[LocalMessage]) -> None:
         if self._book is None and await self._open(ctx):
-            await self._deliver_all(ctx)
             return
         await self._expire(ctx)
         for source in SOURCES.values():
