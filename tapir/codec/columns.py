@@ -53,6 +53,8 @@ def joined(blocks: Sequence[NameBlock]) -> NameBlock:
     """All names of `blocks`, one block after the other."""
     if len(blocks) == 1:
         return blocks[0]
+    if not blocks:
+        return EMPTY_NAMES
     pieces = []
     offsets = [np.zeros(1, dtype=np.uint32)]
     size = 0
@@ -67,6 +69,19 @@ def joined(blocks: Sequence[NameBlock]) -> NameBlock:
 def is_ordered(names: NameBlock) -> bool:
     """Whether the names stand in canonical order and none is there twice."""
     return bool(tapir.kernels.order.disorder(names.data, offsets_of(names), scratch()) == len(names))
+
+
+def follow_in_order(blocks: Sequence[NameBlock]) -> bool:
+    """Whether the names of all blocks, one after the other, stand in canonical order and none is there twice."""
+    ends = [name_of(block, number) for block in blocks for number in sorted({0, len(block) - 1}) if len(block)]
+    return is_ordered(NameBlock.of(ends)) and all(is_ordered(block) for block in blocks)
+
+
+def joined_records(blocks: Sequence[RecordBlock]) -> RecordBlock:
+    """All records of `blocks`, one block after the other."""
+    return RecordBlock(
+        names=joined([block.names for block in blocks]), actions=b"".join([block.actions for block in blocks])
+    )
 
 
 def order_of(names: NameBlock) -> Numbers:
@@ -118,6 +133,11 @@ class Changes:
     def name(self, index: int) -> Name:
         """The name of change `index`."""
         return name_of(self.names, index)
+
+    def part(self, start: int, end: int) -> "Changes":
+        """The changes from `start` to `end`."""
+        names = NameBlock(data=self.names.data, offsets=self.names.offsets[4 * start : 4 * (end + 1)])
+        return Changes(names=names, before=self.before[start:end], after=self.after[start:end])
 
     def delta(self) -> RecordDelta:
         """The changes that change something, as a difference."""

@@ -1,9 +1,9 @@
-"""Apply a log of changes to a block, as vector operations: no Python object per name.
+"""Apply a log of changes to a block, without a Python object per name.
 
-All names of the base and of the changes are laid end to end, and equal names are brought together by
-sorting on a 64-bit hash. The last word on a name decides whether it stays. The hash's multiplier is drawn anew for
-every fold, so nobody can prepare names that collide; should two names collide all the same, that is
-noticed (equal hash, other octets) and another multiplier is drawn.
+Records are in canonical order, and changes are merged into it. A list is in any order: all names of the base and of the
+changes are laid end to end, and equal names are brought together by sorting on a 64-bit hash. The last word on a name
+decides whether it stays. The hash's multiplier is drawn anew for every fold, so nobody can prepare names that collide;
+should two names collide all the same, that is noticed (equal hash, other octets) and another multiplier is drawn.
 """
 
 import os
@@ -14,28 +14,110 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from tapir.model.blocks import ListBlock, NameBlock, RecordBlock, RecordDelta
+import tapir.kernels.columns
+import tapir.kernels.order
+from tapir.codec.columns import (
+    NO_CHANGES,
+    Changes,
+    follow_in_order,
+    is_ordered,
+    joined_records,
+    lengths_of,
+    name_of,
+    net_of,
+    offsets_of,
+    order_of,
+    records_of,
+    scratch,
+    steps_of,
+    taken,
+)
+from tapir.model.blocks import EMPTY_RECORDS, ListBlock, NameBlock, RecordBlock, RecordDelta
 from tapir.store.blobs import BlobError
 
 _CHUNK: Final = 1 << 16
 _DRAWS: Final = 16
 
 
-def fold_records(base: RecordBlock, deltas: Sequence[RecordDelta]) -> RecordBlock:
-    """`base` after all of `deltas`.
+def fold_records(base: Sequence[RecordBlock], deltas: Sequence[RecordDelta]) -> tuple[RecordBlock, ...]:
+    """The records of all of `base` after all of `deltas`, in canonical order from block to block.
 
-    Raises BlobError when a delta removes a record that is not there, or adds one that is.
+    Quickest when `base` is in canonical order, too. Raises BlobError when it has a name twice, or when a delta removes
+    a record that is not there, or adds one that is.
     """
-    parts = [base]
-    adds = [True]
-    for delta in deltas:
-        parts += [delta.removed, delta.added]
-        adds += [False, True]
-    folded = _fold([part.names for part in parts], adds)
-    actions = np.frombuffer(b"".join(part.actions for part in parts), dtype=np.uint8)
-    folded.check_alternation()
-    folded.check_removed(actions)
-    return RecordBlock(names=folded.names(), actions=actions[folded.kept].tobytes())
+    parts = _in_order(base)
+    changes = _net(deltas)
+    if not len(changes):
+        return parts
+    starts = [0]
+    for part in parts[1:]:
+        first = name_of(part.names, 0)
+        starts.append(
+            tapir.kernels.order.reach(changes.names.data, offsets_of(changes.names), starts[-1], first, scratch())
+        )
+    return tuple(
+        _amended(part, changes.part(start, end))
+        for part, start, end in zip(parts, starts, [*starts[1:], len(changes)], strict=True)
+    )
+
+
+def _in_order(base: Sequence[RecordBlock]) -> tuple[RecordBlock, ...]:
+    parts = tuple(part for part in base if len(part)) or (EMPTY_RECORDS,)
+    if follow_in_order([part.names for part in parts]):
+        return parts
+    whole = joined_records(parts)
+    order = order_of(whole.names)
+    actions = np.frombuffer(whole.actions, dtype=np.uint8)
+    if not is_ordered(taken(whole.names, order)):
+        raise BlobError("a record is there twice")
+    return (records_of(whole.names, actions, order),)
+
+
+def _net(deltas: Sequence[RecordDelta]) -> Changes:
+    """What all of `deltas` come to."""
+    blocks = [block for delta in deltas for block in (delta.removed, delta.added)]
+    if not blocks:
+        return NO_CHANGES
+    names, adds, actions = steps_of(blocks)
+    changes, misfit = net_of(names, adds, actions, order_of(names))
+    if misfit is not None:
+        raise BlobError("a delta does not fit the records that it changes")
+    return changes
+
+
+def _amended(records: RecordBlock, changes: Changes) -> RecordBlock:
+    """`records` with `changes` made, both in canonical order. Raises BlobError for one that does not fit."""
+    if not len(changes):
+        return records
+    before = np.frombuffer(changes.before, dtype=np.uint8)
+    after = np.frombuffer(changes.after, dtype=np.uint8)
+    growth = (after != 0).astype(np.int64) - (before != 0)
+    count = len(records) + int(growth.sum())
+    octets = int(lengths_of(records.names).sum()) + int((growth * lengths_of(changes.names)).sum())
+    if count < 0 or octets < 0:
+        raise BlobError("a delta does not fit the records that it changes")
+    room = len(changes)  # a change that does not fit is noticed after the records before it
+    offsets = np.zeros(count + room + 1, dtype=np.uint32)
+    actions = np.zeros(count + room, dtype=np.uint8)
+    slack = int(lengths_of(changes.names).sum())
+    data = np.empty(octets + slack, dtype=np.uint8)
+    made = tapir.kernels.columns.amend(
+        records.names.data,
+        offsets_of(records.names),
+        records.actions,
+        changes.names.data,
+        offsets_of(changes.names),
+        changes.before,
+        changes.after,
+        data.data,
+        offsets.data,
+        actions.data,
+        scratch(),
+    )
+    if made != count:
+        raise BlobError("a delta does not fit the records that it changes")
+    names = NameBlock(data=data[:octets].tobytes(), offsets=offsets[: count + 1].tobytes())
+    return RecordBlock(names=names, actions=actions[:count].tobytes())
 
 
 def fold_list(base: ListBlock, changes: Sequence[tuple[NameBlock, ListBlock]]) -> ListBlock:
@@ -60,15 +142,10 @@ def _tags_of(block: ListBlock) -> NDArray[np.uint32]:
 
 @attrs.frozen(kw_only=True, eq=False)
 class _Folded:
-    """Every name of every part in one row, grouped by `order`, and which of them are `kept`."""
+    """Every name of every part in one row, and which of them are `kept`."""
 
     octets: NDArray[np.uint8]
     lengths: NDArray[np.int64]
-    adds: NDArray[np.bool_]
-    order: NDArray[np.int64]
-    """positions, equal names together, each group in the order in which it was said"""
-    first: NDArray[np.bool_]
-    """whether `order[i]` begins a group"""
     kept: NDArray[np.int64]
 
     def names(self) -> NameBlock:
@@ -77,22 +154,6 @@ class _Folded:
         offsets = np.zeros(len(self.kept) + 1, dtype=np.uint32)
         np.cumsum(self.lengths[self.kept], out=offsets[1:], dtype=np.uint32)
         return NameBlock(data=self.octets[np.repeat(keep, self.lengths)].tobytes(), offsets=offsets.tobytes())
-
-    def check_alternation(self) -> None:
-        """Raise BlobError unless every name is added, removed, added … in turn."""
-        if not len(self.order):
-            return
-        begins = np.flatnonzero(self.first)
-        sizes = np.diff(np.append(begins, len(self.order)))
-        rank = np.arange(len(self.order)) - np.repeat(begins, sizes)
-        if bool((self.adds[self.order] != (rank % 2 == 0)).any()):
-            raise BlobError("a delta does not fit the records that it changes")
-
-    def check_removed(self, values: NDArray[np.uint8]) -> None:
-        """Raise BlobError unless what is removed has the value with which it was added."""
-        removals = np.flatnonzero(~self.adds[self.order])
-        if bool((values[self.order[removals]] != values[self.order[removals - 1]]).any()):
-            raise BlobError("a delta removes a record with another action than it has")
 
 
 def _fold(parts: Sequence[NameBlock], adds: Sequence[bool]) -> _Folded:
@@ -107,14 +168,10 @@ def _fold(parts: Sequence[NameBlock], adds: Sequence[bool]) -> _Folded:
             break
     else:
         raise BlobError(f"names collide under {_DRAWS} hashes: the machine's random numbers are broken")
-    first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = ~same
     last = np.ones(len(order), dtype=np.bool_)
     last[:-1] = ~same
     final = order[last]
-    return _Folded(
-        octets=octets, lengths=lengths, adds=added, order=order, first=first, kept=np.sort(final[added[final]])
-    )
+    return _Folded(octets=octets, lengths=lengths, kept=np.sort(final[added[final]]))
 
 
 def _lengths_of(block: NameBlock) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+import tapir.kernels.columns
 from tapir.model.actions import Action
 from tapir.model.blocks import ListBlock, NameBlock, RecordBlock, RecordDelta, VersionDelta
 from tapir.model.names import MAX_LABEL, MAX_NAME
@@ -21,12 +22,20 @@ from tapir.store.blobs import BlobError
 _NAMES: Final = struct.Struct("<IQ")
 _VERSION_DELTA: Final = struct.Struct("<IIq")
 _MAX_OCTETS: Final = 2**32 - 1
+_PROBLEMS: Final = (
+    f"a name is empty or longer than {MAX_NAME} octets",
+    "a name has an upper-case letter",
+    f"a label is longer than {MAX_LABEL} octets",
+    "a name ends before its length does",
+    "a name does not end in the root",
+)
+"""what the kernel's numbers say, from 1 on"""
 
 
 def pack_names(block: NameBlock) -> bytes:
     """`block` as octets. Raises ValueError when it is not well formed."""
     lengths, data = _columns(block)
-    return _NAMES.pack(len(lengths), len(data)) + lengths.astype(np.uint8).tobytes() + data
+    return _NAMES.pack(len(lengths), len(data)) + lengths.tobytes() + data
 
 
 def pack_list(block: ListBlock) -> bytes:
@@ -115,14 +124,15 @@ class _Reader:
 
     def names(self) -> NameBlock:
         count, octets = _NAMES.unpack(self.take(_NAMES.size))
-        lengths = np.frombuffer(self.take(count), dtype=np.uint8).astype(np.int64)
-        if octets > _MAX_OCTETS or int(lengths.sum()) != octets:
+        lengths = np.frombuffer(self.take(count), dtype=np.uint8)
+        if octets > _MAX_OCTETS or int(lengths.sum(dtype=np.int64)) != octets:
             raise ValueError("the names have another length than they claim")
         data = self.take(octets)
         offsets = np.zeros(count + 1, dtype=np.uint32)
         np.cumsum(lengths, out=offsets[1:], dtype=np.uint32)
-        _check_names(lengths, data)
-        return NameBlock(data=data, offsets=offsets.tobytes())
+        names = NameBlock(data=data, offsets=offsets.tobytes())
+        _check_names(names.offsets, data)
+        return names
 
     def list(self) -> ListBlock:
         names = self.names()
@@ -139,50 +149,29 @@ class _Reader:
         return RecordBlock(names=names, actions=actions)
 
 
-def _columns(block: NameBlock) -> tuple[NDArray[np.int64], bytes]:
+def _columns(block: NameBlock) -> tuple[NDArray[np.uint8], bytes]:
     """The lengths of the names and their octets; a block may be a window on a longer `data`."""
     if len(block.offsets) < 4 or len(block.offsets) % 4:
         raise ValueError("a block has no whole number of offsets")
-    offsets = np.frombuffer(block.offsets, dtype=np.uint32).astype(np.int64)
-    lengths = np.diff(offsets)
+    offsets = np.frombuffer(block.offsets, dtype=np.uint32)
     if int(offsets[-1]) > len(block.data):
         raise ValueError("an offset lies outside the block")
-    data = block.data[int(offsets[0]) : int(offsets[-1])]
-    _check_names(lengths, data)
-    return lengths, data
+    if bool((offsets[1:] < offsets[:-1]).any()):
+        raise ValueError("an offset lies before the one before it")
+    _check_names(block.offsets, block.data)
+    return (offsets[1:] - offsets[:-1]).astype(np.uint8), block.data[int(offsets[0]) : int(offsets[-1])]
 
 
-def _check_names(lengths: NDArray[np.int64], data: bytes) -> None:
-    """Raise ValueError unless `data` is names in lower-case wire form with these lengths.
-
-    All names are walked together, one label a round, so a million names take about as many steps as the
-    longest of them has labels.
-    """
-    if not len(lengths):
-        return
-    if int(lengths.min()) < 1 or int(lengths.max()) > MAX_NAME:
-        raise ValueError(f"a name is empty or longer than {MAX_NAME} octets")
-    octets = np.frombuffer(data, dtype=np.uint8)
-    # Length octets end at 63, so whatever lies between "A" and "Z" is a letter of a label.
-    if bool(((octets >= 0x41) & (octets <= 0x5A)).any()):
-        raise ValueError("a name has an upper-case letter")
-    ends = np.cumsum(lengths)
-    positions = ends - lengths
-    while len(positions):
-        steps = octets[positions].astype(np.int64)
-        if int(steps.max()) > MAX_LABEL:
-            raise ValueError(f"a label is longer than {MAX_LABEL} octets")
-        at_root = steps == 0
-        if bool((positions[at_root] + 1 != ends[at_root]).any()):
-            raise ValueError("a name ends before its length does")
-        positions = (positions + steps + 1)[~at_root]
-        ends = ends[~at_root]
-        if bool((positions >= ends).any()):
-            raise ValueError("a name does not end in the root")
+def _check_names(offsets: bytes, data: bytes) -> None:
+    """Raise ValueError unless `data` is names in lower-case wire form at these offsets."""
+    problem = tapir.kernels.columns.check(data, memoryview(offsets).cast("I"))
+    if problem:
+        raise ValueError(_PROBLEMS[problem - 1])
 
 
 def _check_actions(actions: bytes, names: int) -> None:
     if len(actions) != names:
         raise ValueError("there is another number of actions than of names")
-    if actions and not (min(actions) > Action.NONE and max(actions) <= max(Action)):
+    column = np.frombuffer(actions, dtype=np.uint8)
+    if actions and not (int(column.min()) > Action.NONE and int(column.max()) <= max(Action)):
         raise ValueError("a record has an unknown action")

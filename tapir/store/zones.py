@@ -11,13 +11,14 @@ transaction (WAL, synchronous=FULL): after a crash the store holds all of it or 
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from tapir.model.blocks import RecordBlock, VersionDelta
+from tapir.codec.columns import joined_records
+from tapir.model.blocks import NameBlock, RecordBlock, VersionDelta
 from tapir.store.blobs import BlobError, BlobKind
 from tapir.store.database import STATE, Database
 from tapir.store.errors import StoreFull, StoreOutOfStep
@@ -29,6 +30,7 @@ _SERIES: Final = 0
 _MAX_SERIAL: Final = 2**32 - 1
 # Below this, moving the base costs more than the few deltas that it saves at the next start.
 _SMALL: Final = 256 * 1024
+_PART: Final = 1 << 16  # records: about 1.5 MB, so that reading never holds a second copy of the zone
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +40,8 @@ class StoredZone:
     """What the store holds of a zone: its content at `serial`, and the deltas that lead there."""
 
     serial: int
-    records: RecordBlock
+    parts: tuple[RecordBlock, ...]
+    """the records, in canonical order from block to block"""
     deltas: tuple[VersionDelta, ...]
     """without a gap, the last one leads to `serial`; empty when the journal is"""
     committed_at: int
@@ -46,6 +49,11 @@ class StoredZone:
     extra: Mapping[str, str]
     steering: str = ""
     """what the authority remembers of the operator's wishes, in its own words"""
+
+    @property
+    def records(self) -> RecordBlock:
+        """All records in one block; a copy of them."""
+        return joined_records(self.parts)
 
 
 @attrs.frozen(kw_only=True)
@@ -67,6 +75,8 @@ class _State:
     pending_octets: int = 0
     """what the entries behind the base take"""
     steering: str = ""
+    parts: int = 0
+    """how many items the base is in; 0 for one under the name that it had when there was always one"""
 
     def pack(self) -> bytes:
         return json.dumps(attrs.asdict(self)).encode()
@@ -135,10 +145,10 @@ class ZoneStore:
             state = _read_state(self._database)
             if state.serial is None:
                 return None
-            records, deltas = _read_versions(self._database, state)
+            parts, deltas = _read_versions(self._database, state)
         return StoredZone(
             serial=state.serial,
-            records=records,
+            parts=parts,
             deltas=tuple(deltas[state.journal - state.first :]),
             committed_at=state.at,
             held=state.held,
@@ -192,12 +202,12 @@ class ZoneStore:
             raise ValueError(f"{serial} is not a serial")
         chain = tuple(deltas)
         _check_chain(chain, serial)
-        packed = pack_records(records)
         packed_chain = [pack_version_delta(delta) for delta in chain]
         with self._database.writing():
             old = _read_state(self._database)
             self._database.drop_log(_SERIES)
-            octets = self._database.put(BlobKind.RECORDS, "base", packed)
+            parts = _split(records)
+            octets = _put_base(self._database, parts, old)
             for number, (delta, entry) in enumerate(zip(chain, packed_chain, strict=True), 1):
                 self._database.append(BlobKind.VERSION_DELTA, _SERIES, number, entry, mark=delta.from_serial)
             state = _State(
@@ -210,6 +220,7 @@ class ZoneStore:
                 base_number=len(chain),
                 base_octets=octets,
                 head=len(chain),
+                parts=len(parts),
             )
             _write_state(self._database, _steered(state, held, steering))
 
@@ -239,9 +250,12 @@ class ZoneStore:
         try:
             with self._database.writing():
                 state = _read_state(self._database)
-                records, _ = _read_versions(self._database, state)
-                octets = self._database.put(BlobKind.RECORDS, "base", pack_records(records))
-                state = attrs.evolve(state, base_number=state.head, base_octets=octets, pending_octets=0)
+                folded, _ = _read_versions(self._database, state)
+                parts = _split(joined_records(folded))
+                octets = _put_base(self._database, parts, state)
+                state = attrs.evolve(
+                    state, base_number=state.head, base_octets=octets, pending_octets=0, parts=len(parts)
+                )
                 self._database.trim(_SERIES, below=state.first)
                 _write_state(self._database, state)
         except StoreFull as exc:
@@ -283,9 +297,32 @@ def _find_start(database: Database, state: _State, serial: int) -> int | None:
     return number
 
 
-def _read_versions(database: Database, state: _State) -> tuple[RecordBlock, list[VersionDelta]]:
+def _split(records: RecordBlock) -> list[RecordBlock]:
+    """`records` in parts that are packed and unpacked one after the other; at least one."""
+    parts = []
+    for start in range(0, max(1, len(records)), _PART):
+        actions = records.actions[start : start + _PART]
+        offsets = records.names.offsets[4 * start : 4 * (start + len(actions) + 1)]
+        parts.append(RecordBlock(names=NameBlock(data=records.names.data, offsets=offsets), actions=actions))
+    return parts
+
+
+def _base_keys(state: _State) -> list[str]:
+    return [f"base/{number}" for number in range(state.parts)] if state.parts else ["base"]
+
+
+def _put_base(database: Database, parts: Sequence[RecordBlock], old: _State) -> int:
+    """Store the base anew; returns how many octets it takes."""
+    for key in _base_keys(old):
+        database.drop(key)
+    return sum(
+        database.put(BlobKind.RECORDS, f"base/{number}", pack_records(part)) for number, part in enumerate(parts)
+    )
+
+
+def _read_versions(database: Database, state: _State) -> tuple[tuple[RecordBlock, ...], list[VersionDelta]]:
     """The content at the head, and all stored deltas."""
-    content = database.get(BlobKind.RECORDS, "base")
+    base = [unpack_records(database.get(BlobKind.RECORDS, key)) for key in _base_keys(state)]
     entries = database.entries(BlobKind.VERSION_DELTA, _SERIES, first=state.first, last=state.head)
     deltas = [unpack_version_delta(entry) for entry in entries]
     try:
@@ -293,10 +330,11 @@ def _read_versions(database: Database, state: _State) -> tuple[RecordBlock, list
     except ValueError as exc:
         raise BlobError(str(exc)) from exc
     behind = deltas[state.base_number + 1 - state.first :]
-    records = fold_records(unpack_records(content), [delta.delta for delta in behind])
-    if len(records) != state.records:
-        raise BlobError(f"the zone has {len(records)} records where {state.records} were stored")
-    return records, deltas
+    parts = fold_records(base, [delta.delta for delta in behind])
+    count = sum([len(part) for part in parts])
+    if count != state.records:
+        raise BlobError(f"the zone has {count} records where {state.records} were stored")
+    return parts, deltas
 
 
 def _check_chain(deltas: Iterable[VersionDelta], serial: int | None) -> None:

@@ -54,8 +54,21 @@ def test_a_blob_in_another_place_is_noticed() -> None:
 
 
 def test_a_newer_format_is_named() -> None:
-    with pytest.raises(BlobError, match="format 2, known is 1"):
-        unseal(BlobKind.LIST, b"k", forge(length=0, stream=zlib.compress(b""), version=2))
+    with pytest.raises(BlobError, match="format 3, known are 1 and 2"):
+        unseal(BlobKind.LIST, b"k", forge(length=0, stream=zlib.compress(b""), version=3))
+
+
+def test_what_was_compressed_opens_whatever_is_written_now() -> None:
+    for kind in BlobKind:
+        assert unseal(kind, b"k", forge(kind=kind, length=5, stream=zlib.compress(b"names"))) == b"names"
+        assert unseal(kind, b"k", forge(kind=kind, length=5, stream=b"names", version=2)) == b"names"
+        assert unseal(kind, b"k", seal(kind, b"k", b"names")) == b"names"
+
+
+@pytest.mark.parametrize("length", [2**63, 2**32 + 1, 6, 4])
+def test_a_plain_content_of_another_length_is_refused(length: int) -> None:
+    with pytest.raises(BlobError, match="another length"):
+        unseal(BlobKind.LIST, b"k", forge(length=length, stream=b"names", version=2))
 
 
 @pytest.mark.parametrize("length", [2**63, 2**32 + 1, 10_000_000, 6, 4])

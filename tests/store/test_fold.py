@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapir.codec.columns import joined_records
 from tapir.model.actions import Action
 from tapir.model.blocks import ListBlock, NameBlock, RecordBlock, RecordDelta
 from tapir.model.names import Name, parse_name
@@ -46,7 +47,7 @@ def test_records_fold_like_a_dict(versions: list[dict[Name, Action]]) -> None:
         )
         for old, new in itertools.pairwise(versions)
     ]
-    folded = fold_records(RecordBlock.of(versions[0].items()), deltas)
+    folded = joined_records(fold_records([RecordBlock.of(versions[0].items())], deltas))
     assert dict(folded) == versions[-1]
     assert len(folded) == len(versions[-1])
 
@@ -66,13 +67,15 @@ def one(text: str, action: Action = Action.NXDOMAIN) -> RecordBlock:
 )
 def test_a_delta_that_does_not_fit_is_noticed(delta: RecordDelta) -> None:
     with pytest.raises(BlobError, match="delta"):
-        fold_records(one("a.example"), [delta])
+        fold_records([one("a.example")], [delta])
 
 
 def test_a_name_that_is_twice_in_the_base_is_noticed() -> None:
     twice = RecordBlock.of([(NAMES[1], Action.DROP)] * 2)
-    with pytest.raises(BlobError, match="does not fit"):
-        fold_records(twice, [RecordDelta()])
+    once = RecordBlock.of([(NAMES[1], Action.DROP)])
+    for base in ([twice], [once, once], [once, RecordBlock.of([(NAMES[2], Action.DROP)]), once]):
+        with pytest.raises(BlobError, match="there twice"):
+            fold_records(base, [RecordDelta()])
 
 
 def test_the_order_is_the_one_in_which_names_came() -> None:

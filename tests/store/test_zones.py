@@ -95,7 +95,7 @@ def test_the_base_moves_up_and_the_journal_stays(path: Path, monkeypatch: pytest
     for serial in range(7, 107):
         store.commit(step(serial, size=5))
         with sqlite3.connect(path) as reader:
-            (base_octets,) = reader.execute("SELECT length(sealed) FROM item WHERE key = 'base'").fetchone()
+            (base_octets,) = reader.execute("SELECT length(sealed) FROM item WHERE key = 'base/0'").fetchone()
         reader.close()
         size_of_log.append(base_octets)
     stored = load(store)
@@ -244,7 +244,7 @@ def tamper(path: Path, statement: str) -> None:
         ("DELETE FROM log WHERE number = 5", "missing"),
         ("UPDATE log SET sealed = (SELECT sealed FROM log WHERE number = 4) WHERE number = 3", "another blob's place"),
         ("UPDATE log SET sealed = 'text'", "something else"),
-        ("DELETE FROM item WHERE key = 'base'", "base is missing"),
+        ("DELETE FROM item WHERE key = 'base/0'", "base/0 is missing"),
         ("DELETE FROM item WHERE key = 'state'", "state is missing"),
         ("UPDATE item SET sealed = zeroblob(100)", "does not begin like one"),
         ("CREATE TABLE more (x)", "not ours"),
@@ -289,9 +289,9 @@ def test_a_base_of_another_time_is_corrupt(path: Path, oracle) -> None:
         records = RecordBlock.of(oracle.records(serial).items())
         store.reset(9, records, 0)
         with contextlib.closing(sqlite3.connect(path)) as other:
-            bases += other.execute("SELECT sealed FROM item WHERE key = 'base'").fetchone()
+            bases += other.execute("SELECT sealed FROM item WHERE key = 'base/0'").fetchone()
     with contextlib.closing(sqlite3.connect(path)) as other, other:
-        assert other.execute("UPDATE item SET sealed = ? WHERE key = 'base'", (bases[0],)).rowcount == 1
+        assert other.execute("UPDATE item SET sealed = ? WHERE key = 'base/0'", (bases[0],)).rowcount == 1
     with pytest.raises(StoreCorrupt, match="records where"):
         store.load()
     store.close()

@@ -15,7 +15,9 @@ took the empty zone take the whole one, which is no more than a difference from 
 import enum
 
 import attrs
+import numpy as np
 
+from tapir.codec.columns import records_of
 from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
 from tapir.services.authority.draft import ChangeSize, Draft, retitle
 from tapir.services.authority.history import net_between
@@ -192,8 +194,9 @@ def restore(
     changed = stored.extra.get(ENCODING, "") != encoding_of(settings).digest
     shown = stored.serial if pause is None else pause.serial
     ahead = cached is not None and is_newer(cached, than=shown)
-    records, lost = _sayable(stored.records, settings) if changed else (stored.records, 0)
-    version = ZoneVersion.build(settings, stored.serial, records)
+    parts = [_sayable(part, settings) for part in stored.parts] if changed else stored.parts
+    version = ZoneVersion.build(settings, stored.serial, *parts)
+    lost = sum(map(len, stored.parts)) - len(version)
     if changed or ahead:
         reason = "its serial is behind the one in serialcache" if ahead else "its apex or its redirect target changed"
         floor = cached if ahead and cached is not None else shown
@@ -211,12 +214,13 @@ def restate_step(restored: Restored, serial: int | None = None, *, now: int, use
     return Step(view=ZoneView(version=version), delta=None, removed=0, added=0, note=note)
 
 
-def _sayable(records: RecordBlock, settings: ZoneSettings) -> tuple[RecordBlock, int]:
-    encoding = encoding_of(settings)
-    if all(encoding.tails[action] for action in set(records.actions)):
-        return records, 0
-    kept = [(name, action) for name, action in records if encoding.tails[action]]
-    return RecordBlock.of(kept), len(records) - len(kept)
+def _sayable(records: RecordBlock, settings: ZoneSettings) -> RecordBlock:
+    """Those of `records` that the zone can say."""
+    actions = np.frombuffer(records.actions, dtype=np.uint8)
+    sayable = np.array([bool(tail) for tail in encoding_of(settings).tails])[actions]
+    if bool(sayable.all()):
+        return records
+    return records_of(records.names, actions, np.flatnonzero(sayable).astype(np.uint32))
 
 
 def recover_serial(*, cached: int | None, now: int) -> int:
