@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 import yaml
+from certificates import Authority
 
 from tapir.app.config import load
 from tapir.app.config.files import Files, key_of
@@ -83,11 +84,28 @@ def test_the_standalone_example_has_all_that_the_existing_pop_wants():
         assert {"active", "name", "description", "type", "format", "source", "filename"} <= set(source)
 
 
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory):
+    """The files that the page names beside the configuration."""
+    folder = tmp_path_factory.mktemp("secrets")
+    key = folder / "transfer.key"
+    key.write_text("c2l4dGVlbiBvY3RldHMgb3IgbW9yZSBvZiBpdAo=\n")
+    key.chmod(0o600)
+    authority = Authority(folder, "secondaries")
+    authority.issue("pop.example", file="pop")
+    return folder
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_a_block_of_the_page_loads(write_config, block):
+def test_a_block_of_the_page_loads(write_config, secrets, block):
     name = re.match(r"# (?:dnstapir-pop|pop-(sources|outputs|policy))\.yaml", block)
     assert name, "a block begins with the name of its file"
-    config = load(write_config(**{name[1] or "main": block}))
+    texts = {name[1] or "main": block}
+    if "keys" in block and name[1] == "outputs":
+        texts["main"] = next(other for other in BLOCKS if "keys:" in other)
+    folder = write_config(**texts)
+    shutil.copytree(secrets, folder, dirs_exist_ok=True)
+    config = load(folder)
     warnings = [str(notice) for notice in config.notices if notice.warning]
     assert [line for line in warnings if "there is no file" not in line] == []
 
