@@ -29,13 +29,14 @@ from tapir.model.names import MAX_NAME, ROOT, Name, NameSyntaxError, is_wildcard
 MAX_LINE: Final = 4096
 """Octets of a line; no entry needs more, and a longer line is refused without being held."""
 MAX_NAMES: Final = 20_000_000
+MAX_OCTETS: Final = (1 << 32) - 1
+"""Octets of all names in wire form: what the offsets of a block can tell."""
 SHOWN_LINES: Final = 10
 """How many line numbers a refusal names."""
 
 MALFORMED: Final = "malformed"
 
-_MAX_OCTETS: Final = (1 << 32) - 1
-"""what offsets of names can tell"""
+
 _SINKS: Final = frozenset(
     {b"0.0.0.0", b"127.0.0.1", b"::", b"::1", b"0", b"::0", b"0:0:0:0:0:0:0:0", b"0:0:0:0:0:0:0:1"}
 )
@@ -46,8 +47,8 @@ _WILDCARD: Final = b"\x01*"
 class ListTooLongError(TapirError):
     """A list holds more names than are allowed; nothing of it is used."""
 
-    def __init__(self, *, limit: int) -> None:
-        super().__init__(f"the list holds more than {limit} names")
+    def __init__(self, *, limit: int, unit: str = "names") -> None:
+        super().__init__(f"the list holds more than {limit} {unit}")
         self.limit = limit
 
 
@@ -191,8 +192,10 @@ class FoundNames:
             self._check()
 
     def _check(self) -> None:
-        if self._count > self._max_names or self._names.tell() > _MAX_OCTETS:
+        if self._count > self._max_names:
             raise ListTooLongError(limit=self._max_names)
+        if self._names.tell() > MAX_OCTETS:
+            raise ListTooLongError(limit=MAX_OCTETS, unit="octets of names")
 
 
 def _words(line: bytes | None) -> list[bytes] | None:
@@ -200,15 +203,12 @@ def _words(line: bytes | None) -> list[bytes] | None:
     if line is None:
         return None
     words = line.split()
+    for position, word in enumerate(words):
+        if word[0] in b"#;":
+            del words[position:]
+            break
     if len(words) > 1:
-        for position, word in enumerate(words):
-            if word[0] in b"#;":
-                del words[position:]
-                break
-        if len(words) > 1:
-            return words[1:] if words[0] in _SINKS else None
-    elif words and words[0][0] in b"#;":
-        return []
+        return words[1:] if words[0] in _SINKS else None
     return words
 
 

@@ -97,6 +97,12 @@ def test_a_quote_out_of_place_costs_no_line_below() -> None:
     assert refused_in(data) == (2, 5)
 
 
+def test_a_record_may_lie_wholly_in_lines_that_were_given_back() -> None:
+    data = b'no,name\n1,"a.example\n2,"b\n.example"\n"3\n4",c.example\n5,x"y\n'
+    assert said(parse_csv(data)) == [("c.example.", 5)]
+    assert refused_in(data) == (2, 3, 7)
+
+
 def test_lines_that_were_given_back_do_not_pile_up() -> None:
     pairs = 20_000
     tracemalloc.start()

@@ -201,6 +201,14 @@ def test_more_names_than_allowed_are_an_error() -> None:
     assert caught.value.limit == 3
 
 
+def test_more_octets_than_offsets_can_tell_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapir.codec.lists.MAX_OCTETS", 9)
+    assert len(parse_domains(b"a\nb\nc")) == 3
+    for entry in (b"d", "ä".encode()):
+        with pytest.raises(ListTooLongError, match="more than 9 octets of names"):
+            parse_domains(b"a\nb\nc\n" + entry)
+
+
 lines = st.sampled_from(
     [
         b"a.example", b"*.b.example", b".c.example", b"||d.example^", b"0.0.0.0 e.example f.example", b"# comment",
