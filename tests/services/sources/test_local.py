@@ -1,7 +1,6 @@
 """The operator's own lists: durable before they are answered, ended by the wall clock, told to the list keeper."""
 
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -73,6 +72,10 @@ def run_local(tmp_path: Path) -> RunLocal:
     return run
 
 
+def listing(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
 def stored(path: Path) -> set[str]:
     with contextlib.closing(OverrideStore.open_reading(path)) as store:
         return {each.entry for each in store.load()}
@@ -85,7 +88,7 @@ async def test_all_four_lists_speak_at_once_also_when_they_hold_nothing(
         assert [each.source for each in rig.lists.messages] == [ALLOW, DENY, DOUBT, CANARY]
         assert {len(each.content) for each in rig.lists.messages} == {0}
     # A file comes with the first thing there is to keep.
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 async def test_an_override_is_durable_when_it_is_answered(
@@ -248,7 +251,7 @@ async def test_a_corrupt_store_is_put_aside(
         assert rig.said(DENY) == [set()]
         await rig.put("bad.example")
         assert stored(tmp_path / "overrides.db") == {"bad.example."}
-    assert len([name for name in os.listdir(tmp_path) if name.startswith("overrides.db.corrupt-")]) == 1
+    assert len([name for name in listing(tmp_path) if name.startswith("overrides.db.corrupt-")]) == 1
     assert "all that was allowed, denied or doubted by hand is lost" in caplog.text
 
 
