@@ -53,6 +53,12 @@ class Emission:
         self._wild = False
         """whether wildcards may have left a trace in the columns"""
 
+    @property
+    def octets(self) -> int:
+        """How much memory the columns take, at most."""
+        extent = self._table.extent
+        return self.emitted.octets(extent) + min(len(self._needing), extent) * 4 * self._wild
+
     def update(self, touched: Slots, columns: Columns, settings: PolicySettings) -> Change:
         """Decide again what entries at `touched` bear on; returns the slots whose record changed, and what it was."""
         self._wild = self._wild or columns.stars > 0

@@ -109,6 +109,10 @@ class SlotColumn(Generic[T]):
         self._stars.view[slots[odd] >> 1] = values[odd]
         self.names[slots[~odd] >> 1] = values[~odd]
 
+    def octets(self, extent: int) -> int:
+        """How much memory the slots of `extent` nodes may take; of star slots, those never set take none."""
+        return extent * np.dtype(self._dtype).itemsize * (1 if self._stars is None else 2)
+
     def drop_stars(self) -> None:
         """Give the memory of star slots back: all of them are 0."""
         self._stars = None
