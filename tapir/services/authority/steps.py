@@ -131,7 +131,7 @@ def rollback_step(view: ZoneView, serial: int, *, now: int, pause: Pause | None 
         raise Refused(f"not done: nothing would change by going back to serial {serial}, {same}")
     version = view.version.successor(change, next_serial(view.serial if pause is None else pause.serial))
     linked = pause is None or not pause.set_back
-    return _step(view, version, change, kind="rollback", text=f"to {serial}", now=now, user=user, linked=linked)
+    return _step(view, version, change, kind="rollback", text=f"to serial {serial}", now=now, user=user, linked=linked)
 
 
 def empty_view(view: ZoneView, serial: int) -> ZoneView:

@@ -121,4 +121,4 @@ def test_a_rollback_across_many_steps_is_their_net_effect() -> None:
     assert dict(step.view.version) == dict(one)
     assert (step.view.serial, step.removed, step.added) == (4, 1, 1)
     assert step.note is not None
-    assert (step.note.kind, step.note.text) == ("rollback", "to 1")
+    assert (step.note.kind, step.note.text) == ("rollback", "to serial 1")
