@@ -15,6 +15,7 @@ from rich.live import Live
 
 from tapir.app.cli import render
 from tapir.app.cli.client import ConsoleClient, ConsoleRefusedError, ConsoleUnreachableError, open_console
+from tapir.app.cli.explanation import render_explanation
 from tapir.app.config import DEFAULT_STATE_DIR, Config, ConfigErrors, SourceConfig, load, read_state_dir
 from tapir.model.actions import ListKind
 from tapir.model.names import format_name
@@ -158,7 +159,7 @@ def explain(state_dir: Path, name: str, *, as_json: bool) -> int:
         if as_json:
             _print_json(answer)
         else:
-            screen().print(render.render_explanation(answer))
+            screen().print(render_explanation(answer, now=time.time()))
         return DONE
 
     return with_console(state_dir, ask)

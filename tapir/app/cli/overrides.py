@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from tapir.app.cli import commands
 from tapir.app.cli.client import ConsoleClient
+from tapir.app.cli.render import minute
 from tapir.model.messages.local import MAX_SECONDS
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -89,8 +89,3 @@ def render_overrides(status: Mapping[str, Any]) -> RenderableType:
     if trouble:
         table.caption = f"overrides cannot be kept now: {trouble}"
     return table
-
-
-def minute(microseconds: int) -> str:
-    """A wall-clock time to the minute, in UTC."""
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -126,7 +126,9 @@ def render_sources(sources: Any, health: Any, *, now: float) -> RenderableType:
     """
     if (failure := _failure(sources)) is not None:
         return Text(f"\nsources: {failure}", style="red")
-    if not sources["sources"]:
+    # The operator's own lists are there always; they are worth a row when they say something.
+    shown = [each for each in sources["sources"] if not each.get("internal") or each["names"] or each["error"]]
+    if not shown:
         return Text("\nsources: none configured")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("source", "state", "kind", "list"):
@@ -135,7 +137,7 @@ def render_sources(sources: Any, health: Any, *, now: float) -> RenderableType:
         table.add_column(heading, justify="right", no_wrap=True)
     said = " ".join(health.get("warnings", ())) if isinstance(health, Mapping) else ""
     notes: list[Text] = []
-    for source in sources["sources"]:
+    for source in shown:
         if source["refusals"]:
             refused = ", ".join(_refusal(refusal) for refusal in source["refusals"])
             notes.append(Text(f"{source['id']} refused {refused}", style="yellow"))
@@ -258,41 +260,6 @@ def node_line(node: Mapping[str, Any]) -> Text:
     return line
 
 
-def render_explanation(explanation: Mapping[str, Any]) -> RenderableType:
-    """Why a name is answered as it is, as sentences."""
-    action = explanation["action"]
-    stage, winner = explanation["stage"], explanation["winner"]
-    absent = "is allowed, and not in the zone" if stage == "allowlist" else "is not in the zone"
-    headline = f"{explanation['name']} {absent}" if action == "NONE" else f"{explanation['name']}: {action}"
-    text = Text(headline, style="bold")
-    if stage != "none":
-        rule = "" if winner == stage else f", rule {winner}" if winner else ", and none of its rules fires"
-        text.append(f"\ndecided by: {stage}{rule}")
-    if explanation.get("why"):
-        text.append(f"\nwhy: {explanation['why']}")
-    if explanation["emitted"]:
-        text.append(f"\nrecord: {explanation['emitted']}")
-    for hit in explanation["hits"]:
-        text.append(f"\non {hit['kind']} {hit['list_name']}{_hit_details(hit)}")
-    if not explanation["hits"]:
-        text.append("\non no list")
-    for rule in explanation["rules"]:
-        fired = "fires" if rule["fired"] else "does not fire"
-        text.append(f"\nrule {rule['rule']} {fired}: {rule['detail']} → {rule['action']}")
-    return text
-
-
-def _hit_details(hit: Mapping[str, Any]) -> str:
-    source = f" (source {hit['source']})" if hit.get("source") and hit["source"] != hit["list_name"] else ""
-    entry = f", as {hit['entry']}"
-    if hit.get("match") == "subtree":
-        entry = f", as {hit['entry'].removeprefix('*.')} and all below"
-    tags = f", tags {', '.join(hit['tags'])}" if hit["tags"] else ""
-    weight = f", weight {hit['weight']}" if hit.get("weight", 1) != 1 else ""
-    action = f", action {hit['action']}" if hit.get("action") else ""
-    return f"{source}{entry}{tags}{weight}{action}"
-
-
 def _failure(part: Any) -> str | None:
     if part is None:
         return "unknown"
@@ -310,3 +277,8 @@ def _style(state: str) -> str:
 def clock_time(microseconds: int) -> str:
     """A wall-clock time for traces, in UTC."""
     return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def minute(microseconds: int) -> str:
+    """A wall-clock time to the minute, in UTC."""
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tapir.app.cli.render import age, duration, node_line, render_explanation, render_status, render_top
+from tapir.app.cli.explanation import render_explanation
+from tapir.app.cli.render import age, duration, node_line, render_status, render_top
 
 NOW = 1_000_000_000.0
 AT = int((NOW - 90) * 1_000_000)
@@ -133,7 +134,7 @@ def test_what_was_coalesced_was_not_dropped():
 )
 def test_an_explanation_says_what_decided(explanation: dict[str, Any], lines: list[str]):
     bare = {"name": "a.example.", "action": "NONE", "emitted": "", "hits": [], "rules": []}
-    assert printed(render_explanation(bare | explanation)).splitlines() == lines
+    assert printed(render_explanation(bare | explanation, now=NOW)).splitlines() == lines
 
 
 def test_an_explanation_says_whose_action_and_which_entry():
@@ -151,13 +152,73 @@ def test_an_explanation_says_whose_action_and_which_entry():
         ],
         "rules": [],
     }
-    assert printed(render_explanation(explanation)).splitlines() == [
+    assert printed(render_explanation(explanation, now=NOW)).splitlines() == [
         "a.example.: DROP",
         "decided by: denylist",
         "why: a denylist holds it, and source feed says DROP",
         "on denylist feed, as *.example., action DROP",
         "on denylist feed (source mirror), as example. and all below, weight 3",
     ]
+
+
+STEP = {"serial": 7, "at": int((NOW - 120) * 1e6), "before": "NONE", "after": "DROP", "owner": "a.example.dnstapir."}
+IN_ZONE = {"owner": "a.example.dnstapir.", "action": "DROP", "since": None, "since_before": None, "withdrawn": None}
+
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        ({"since": STEP}, "in the zone as a.example.dnstapir. DROP since serial 7, 2 min 0 s ago"),
+        (
+            {"since": STEP | {"before": "NODATA"}},
+            "in the zone as a.example.dnstapir. DROP since serial 7, 2 min 0 s ago, before that NODATA",
+        ),
+        (
+            {"since_before": {"serial": 3, "at": None}},
+            "in the zone as a.example.dnstapir. DROP since before serial 3, where the journal begins",
+        ),
+        (
+            {"owner": None, "action": None, "withdrawn": STEP | {"before": "DROP", "after": "NONE"}},
+            "DROP as a.example.dnstapir. until serial 7, 2 min 0 s ago",
+        ),
+    ],
+)
+def test_an_explanation_says_since_which_serial(record: dict[str, Any], line: str):
+    explanation = {"name": "a.example.", "action": "DROP", "stage": "none", "winner": "", "emitted": "", "rules": []}
+    publication = {"serial": 8, "state": "held", "pending": True, "why": "the zone is held by the operator"}
+    document = explanation | {"hits": [], "record": IN_ZONE | record, "publication": publication}
+    text = " ".join(printed(render_explanation(document, now=NOW)).split())
+    assert f" DROP {line} not published yet: the zone is held by the operator on no list" in text
+
+
+def test_an_explanation_says_who_said_so_by_hand_and_how_old_a_list_is():
+    hit = {"list_name": "feed", "kind": "denylist", "entry": "a.example.", "tags": [], "source": "feed"}
+    override = {"user": "ops", "at": 0, "until": 7_200_000_000, "reason": "phishing", "kind": "denylist"}
+    explanation = {
+        "name": "a.example.",
+        "action": "DROP",
+        "stage": "denylist",
+        "winner": "denylist",
+        "emitted": "",
+        "hits": [
+            hit | {"loaded_at": int((NOW - 30) * 1e6), "override": None},
+            hit | {"list_name": "local-deny", "source": "local-deny", "override": override},
+            hit | {"list_name": "mine", "source": "mine", "override": override | {"until": None, "reason": ""}},
+        ],
+        "rules": [],
+    }
+    assert " ".join(printed(render_explanation(explanation, now=NOW)).split()).endswith(
+        "on denylist feed, as a.example.; loaded 30 s ago "
+        "on denylist local-deny, as a.example.; by ops, 1970-01-01 00:00 UTC, until 1970-01-01 02:00 UTC: phishing "
+        "on denylist mine, as a.example.; by ops, 1970-01-01 00:00 UTC, until it is removed"
+    )
+
+
+def test_own_lists_are_shown_when_they_say_something():
+    empty = source("tapir:deny") | {"internal": True, "names": 0}
+    assert "tapir:deny" not in printed(render_status(status(empty), now=NOW))
+    assert "sources: none configured" in printed(render_status(status(empty), now=NOW))
+    assert "tapir:deny" in printed(render_status(status(empty | {"names": 1}), now=NOW))
 
 
 def test_lengths_of_time_fit_their_column():
