@@ -28,6 +28,7 @@ from tapir.services.authority.steering import Steering
 from tapir.services.authority.steps import Brake
 from tapir.services.evaluator.archive import load_state, stored_key
 from tapir.services.evaluator.brake import BrakeSettings
+from tapir.services.evaluator.mapping import open_copy
 from tapir.services.evaluator.roster import (
     Reaction,
     SourceContent,
@@ -238,7 +239,7 @@ def _internal(
 
 def decide(config: Config, states: Iterable[SourceState]) -> RecordBlock:
     """The records that follow from what the sources say, as the policy evaluator has it."""
-    policy = PolicyState(config.policy, zone=config.zone.name, redirect=config.zone.redirect)
+    policy = PolicyState(config.policy, zone=config.zone.name, redirect=config.zone.redirect, open_lookup=open_copy)
     policy.set_lists(
         ListContent(
             description=state.settings.description,

@@ -92,6 +92,8 @@ class LookupList:
     digest: str
     words: int
     size: int
+    subtree: bool = False
+    """whether an entry that is no wildcard stands for all below it, too"""
 
     def __len__(self) -> int:
         return self.words

@@ -148,6 +148,11 @@ class Columns:
         parts = list(self.putting(source, content))
         return np.concatenate(parts) if parts else np.empty(0, np.int32)
 
+    @property
+    def octets(self) -> int:
+        """How much memory the columns take, at most."""
+        return sum(column.octets(self._table.extent) for column in (*self._words, *self._tags.values()))
+
     def putting(self, source: str, content: ListBlock) -> Iterator[Slots]:
         """Does what `put` does, part by part; each part's slots as it is done."""
         place = self._places[source]
@@ -175,6 +180,22 @@ class Columns:
         self._set(self._places[source], slots, held=False)
         return slots
 
+    def mark(self, source: str, slots: Slots, *, held: bool) -> None:
+        """The list of `source`, which has no tags, has the entries at `slots`, or has them no more."""
+        self.grow()
+        slots = slots[slots > STAR_OF_ROOT]
+        if not held and not self.stars:
+            slots = slots[(slots & 1) == 0]
+        self._set(self._places[source], slots, held=held)
+
+    def slots_of(self, source: str) -> Slots:
+        """The slots that the list of `source` has as entries."""
+        place = self._places[source]
+        column = self._words[place.word]
+        self.grow()
+        parts = [slots[(column[slots] & place.mask) != 0] for slots in self.parts(stars=self.stars > 0)]
+        return np.concatenate([np.empty(0, np.int32), *parts])
+
     def _set(self, place: Place, slots: Slots, *, held: bool) -> None:
         stars = np.unique(slots[(slots & 1) != 0])
         before = np.count_nonzero(self.held(stars))
@@ -190,6 +211,14 @@ class Columns:
         held: Flags = self._words[0][slots] != 0
         for column in self._words[1:]:
             held |= column[slots] != 0
+        return held
+
+    def held_besides(self, slots: Slots, sources: Iterable[str]) -> Flags:
+        """Whether any list but those of `sources` has it as an entry, for each of `slots`."""
+        left = dict(self._masks(each for each in self.lists if each.source not in set(sources)))
+        held = np.zeros(len(slots), np.bool_)
+        for word, mask in left.items():
+            held |= (self._words[word][slots] & mask) != 0
         return held
 
     def held_nodes(self, nodes: Nodes) -> Flags:

@@ -11,6 +11,7 @@ from tapir.model.messages.policy import Explanation, ListHit, RuleOutcome
 from tapir.model.names import Name, format_name
 from tapir.model.tags import format_tags, tag_names
 from tapir.policy.columns import TAPIR_LIST, Columns, Evidence
+from tapir.policy.lookups import Lookups
 from tapir.policy.rules import Rule, decide_rows, doubtlist_rules
 from tapir.policy.settings import PolicySettings
 from tapir.policy.storage import SlotColumn
@@ -29,6 +30,7 @@ def explain(
     table: NameTable,
     columns: Columns,
     emitted: SlotColumn[np.uint8],
+    lookups: Lookups,
 ) -> Explanation:
     """Why `name` is answered as it is: every list that holds it, and what each rule made of that.
 
@@ -37,9 +39,20 @@ def explain(
     slot = table.governing_slot(name)
     seen = columns.gather(np.array([slot], np.int32))
     action = Action(int(decide_rows(settings, seen)[0]))
-    held = sorted(columns.entries(slot), key=lambda each: (_ORDER.index(each[0].kind), each[0].name, each[0].source))
-    hits = tuple(_hit(name, list_, at, tags, table=table, columns=columns) for list_, at, tags in held)
+    # What is looked up is asked itself, for the columns know no more of it than bears on the zone.
+    looked_up = {list_: (entry, match) for list_, entry, match in lookups.hits(name)}
+    held = [entry for entry in columns.entries(slot) if entry[0].source not in lookups]
+    held += [(list_, slot, 0) for list_ in looked_up]
+    held = sorted(held, key=lambda each: (_ORDER.index(each[0].kind), each[0].name, each[0].source))
+    hits = tuple(
+        _hit_of(list_, *looked_up[list_], 0)
+        if list_ in looked_up
+        else _hit(name, list_, at, tags, table=table, columns=columns)
+        for list_, at, tags in held
+    )
     stage = _stage(seen)
+    if looked_up:
+        stage, action = ListKind.ALLOW.value, Action.NONE
     rules: tuple[Rule, ...] = ()
     winner = ""
     if stage == ListKind.DOUBT.value:
@@ -69,6 +82,10 @@ def _hit(name: Name, held: ListDescription, at: int, tags: int, *, table: NameTa
     match = "exact"
     if entry != name:  # by a wildcard above it; one together with the name itself is a subtree
         match = "subtree" if columns.holds(held.source, at - 1) else "wildcard"
+    return _hit_of(held, entry, match, tags)
+
+
+def _hit_of(held: ListDescription, entry: Name, match: str, tags: int) -> ListHit:
     return ListHit(
         list_name=held.name,
         kind=held.kind.value,

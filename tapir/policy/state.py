@@ -5,13 +5,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from tapir.model.actions import Action
-from tapir.model.blocks import ListBlock, RecordBlock, RecordDelta
+from tapir.model.blocks import ListBlock, LookupList, RecordBlock, RecordDelta
 from tapir.model.messages.lists import ListChange, ListContent, ListDescription
 from tapir.model.messages.policy import Explanation
 from tapir.model.names import Name
 from tapir.policy.columns import Columns
 from tapir.policy.compile import Emission
 from tapir.policy.explain import explain
+from tapir.policy.lookups import Asked, Lookups, OpenLookup, refuse_lookup
 from tapir.policy.rules import Actions, decide_rows
 from tapir.policy.settings import PolicySettings
 from tapir.policy.table import NameTable, Slots
@@ -25,12 +26,23 @@ class PolicyState:
     Mutable, and owned by one actor. After an exception that is not UnknownListError it is good for nothing.
     """
 
-    def __init__(self, settings: PolicySettings, *, zone: Name, redirect: Name | None = None, key: bytes = b"") -> None:
+    def __init__(
+        self,
+        settings: PolicySettings,
+        *,
+        zone: Name,
+        redirect: Name | None = None,
+        key: bytes = b"",
+        open_lookup: OpenLookup = refuse_lookup,
+    ) -> None:
         self._settings = settings
         self._zone = zone
         self._redirect = redirect  # for explanations only: records say REDIRECT, the zone knows where that leads
         self._table = NameTable(key=key)
         self._columns = Columns((), self._table)
+        self._open_lookup = open_lookup
+        self._lookups = Lookups(self._table, self._columns)
+        self._watching = False
         self._emission = Emission(self._table, zone)
         self._records = 0
 
@@ -59,39 +71,87 @@ class PolicyState:
         """How many records the zone is to hold, its apex aside."""
         return self._records
 
+    @property
+    def octets(self) -> int:
+        """How much memory all of this takes, at most: the name table with its columns."""
+        return self._table.octets + self._columns.octets + self._emission.octets
+
     def __repr__(self) -> str:
         return f"<PolicyState of {self.list_count} lists, {self.node_count} nodes, {self._records} records>"
 
     def set_lists(self, lists: Iterable[ListContent]) -> RecordDelta:
-        """Replace all lists, which ones there are included."""
+        """Replace all lists, which ones there are included. Raises LookupGoneError, having changed nothing."""
         contents = tuple(lists)
+        asked = {
+            each.description.source: self._opened(each.content)
+            for each in contents
+            if isinstance(each.content, LookupList)
+        }
         self._columns = Columns([each.description for each in contents], self._table)
+        self._lookups = Lookups(self._table, self._columns)
         for each in contents:
             if isinstance(each.content, ListBlock):
                 for _ in self._columns.putting(each.description.source, each.content):
                     pass
         self._columns.grow()
+        for source, lookup in asked.items():
+            self._look_up(source, lookup)
         delta = self._told(*self._emission.update_all(self._columns, self._settings))
         for slots in self._columns.parts(stars=False):
-            self._table.release(slots >> 1, self._columns.held_nodes)
+            self._release(slots >> 1)
+        self._forget_entered()
         return delta
 
     def apply(self, changes: Iterable[ListChange]) -> RecordDelta:
-        """Change lists. Raises UnknownListError, having changed nothing, for a list that `set_lists` did not name."""
+        """Change lists.
+
+        Raises UnknownListError for a list that `set_lists` did not name, LookupGoneError for a file that cannot be
+        used; both having changed nothing.
+        """
         changes = tuple(changes)
         for change in changes:
             self._columns.place_of(change.source)
-        taken: list[Slots] = []
+        asked = {change.source: None if change.lookup is None else self._opened(change.lookup) for change in changes}
+        taken: list[Slots] = [np.empty(0, np.int32)]
         touched: list[Slots] = [np.empty(0, np.int32)]
+        for source, lookup in asked.items():
+            if lookup is None and source in self._lookups:
+                taken.append(self._look_up(source, None))
+                touched.append(taken[-1])
         for change in changes:
             taken.append(self._columns.take(change.source, change.removed))
             touched.append(taken[-1])
             touched.append(self._columns.put(change.source, change.upserted))
         self._columns.grow()
+        if self._lookups:
+            touched.append(self._lookups.follow(self._table.entered(), np.concatenate(touched)))
+        for source, lookup in asked.items():
+            if lookup is not None:
+                taken.append(self._look_up(source, lookup))
+                touched.append(taken[-1])
+        self._columns.grow()
         delta = self._told(*self._emission.update(np.concatenate(touched), self._columns, self._settings))
-        if taken:
-            self._table.release(np.concatenate(taken) >> 1, self._columns.held_nodes)
+        gone = np.concatenate(taken)
+        if len(gone):
+            self._release(np.concatenate((gone >> 1, self._lookups.freed_by(gone))))
+        self._forget_entered()
         return delta
+
+    def _forget_entered(self) -> None:
+        if self._watching:
+            self._table.entered()
+
+    def _opened(self, content: LookupList) -> Asked:
+        return Asked(lookup=self._open_lookup(content), subtree=content.subtree)
+
+    def _look_up(self, source: str, asked: Asked | None) -> Slots:
+        if not self._watching:
+            self._table.watch()
+            self._watching = True
+        return self._lookups.replace(source, asked)
+
+    def _release(self, nodes: Slots) -> None:
+        self._table.release(nodes, self._lookups.in_use, forget=self._lookups.forget)
 
     def describe(self, lists: Iterable[ListDescription]) -> RecordDelta:
         """Decide everything anew by other actions and weights of the same lists.
@@ -115,6 +175,8 @@ class PolicyState:
 
     def decide(self, name: Name) -> Action:
         """What to do with `name`; NONE for the root and for what is on no list."""
+        if any(self._lookups.hits(name)):
+            return Action.NONE
         slots = np.array([self._table.governing_slot(name)], np.int32)
         return Action(int(decide_rows(self._settings, self._columns.gather(slots))[0]))
 
@@ -138,6 +200,7 @@ class PolicyState:
             table=self._table,
             columns=self._columns,
             emitted=self._emission.emitted,
+            lookups=self._lookups,
         )
 
     def _told(self, changed: Slots, before: Actions) -> RecordDelta:

@@ -278,16 +278,20 @@ class NameTable:
 
     # Releasing
 
-    def release(self, candidates: Nodes, in_use: Callable[[Nodes], Flags]) -> None:
+    def release(
+        self, candidates: Nodes, in_use: Callable[[Nodes], Flags], *, forget: Callable[[Nodes], None] | None = None
+    ) -> None:
         """Free those of `candidates`, and of the nodes above, that are not `in_use` and have nothing below them.
 
-        Columns kept beside the table must hold nothing there any more.
+        Columns kept beside the table must hold nothing there any more, or let go of what they hold in `forget`.
         """
         while len(candidates):
             idle = np.ascontiguousarray(candidates[~in_use(candidates)])
             freed = np.empty(len(idle), np.int32)
             above = np.empty(len(idle), np.int32)
             count = self._tree.release(idle.data, freed.data, above.data)
+            if forget is not None:
+                forget(freed[:count])
             candidates = above[:count]
         if self._garbage_is_due():
             self._make_room(0)

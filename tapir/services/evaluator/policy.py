@@ -15,11 +15,13 @@ from tapir.model.messages.policy import Explain, GetPolicy, PolicyStatus
 from tapir.model.messages.zone import SendContent, SourcesMissing, ZoneChange, ZoneContent
 from tapir.model.names import Name, NameSyntaxError, parse_name
 from tapir.policy.columns import UnknownListError
+from tapir.policy.lookups import LookupGoneError
 from tapir.policy.settings import PolicySettings
 from tapir.policy.state import PolicyState
 from tapir.policy.table import KEY_SIZE
 from tapir.services.evaluator.following import Following, Step
 from tapir.services.evaluator.latest import Latest
+from tapir.services.evaluator.mapping import open_copy
 
 _ASK_AGAIN: Final = 1.0
 
@@ -80,6 +82,7 @@ class PolicyEvaluator(Actor[PolicyMessage]):
             zone=parse_name(settings.zone),
             redirect=settings.redirect,
             key=secrets.token_bytes(KEY_SIZE),
+            open_lookup=open_copy,
         )
         self._following = Following()
         self._asking = False
@@ -161,7 +164,14 @@ class PolicyEvaluator(Actor[PolicyMessage]):
         if overtaken:
             self._ask(ctx)
             return
-        delta = await ctx.run_blocking(self._state.set_lists, snapshot.lists)
+        try:
+            delta = await ctx.run_blocking(self._state.set_lists, snapshot.lists)
+        except LookupGoneError as exc:
+            # Either something newer is in effect, or its source copies it again: the list keeper sees to that.
+            ctx.log.warning("a list cannot be looked up: %s; asking for all lists", exc)
+            self._following = self._following.ask()
+            ctx.send_after(_ASK_AGAIN, AskLists())
+            return
         self._heed_gate(snapshot)
         await self._decided(ctx, delta)
 
@@ -181,7 +191,7 @@ class PolicyEvaluator(Actor[PolicyMessage]):
                 delta = await ctx.run_blocking(self._state.describe, message.described)
             else:
                 delta = await ctx.run_blocking(self._state.apply, message.changes)
-        except UnknownListError as exc:
+        except (UnknownListError, LookupGoneError) as exc:
             ctx.log.warning("%s; asking for all lists", exc)
             self._ask(ctx)
             return
