@@ -18,7 +18,7 @@ from tapir.model.messages.zone import MAX_PAUSE
 
 SHOWN: Final = 500
 """names of a difference that are shown unless all are asked for"""
-_PAGE: Final = 1000
+_PAGE: Final = 500
 
 
 def pause(state_dir: Path, lasting: str, *, as_json: bool) -> int:

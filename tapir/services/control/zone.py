@@ -19,7 +19,7 @@ from tapir.model.messages.zone import (
 from tapir.model.names import Name, format_name
 from tapir.services.control.protocol import ConsoleRequest
 
-MAX_PAGE: Final = 1000
+MAX_PAGE: Final = 500
 """names of a difference that one answer has: a few milliseconds of work"""
 MAX_HISTORY: Final = 1000
 _MAX_SERIAL: Final = 2**32 - 1

@@ -88,7 +88,7 @@ def test_a_long_difference_is_cut_and_says_so_beside_its_lines(console: FakeCons
     result = run("zone", "diff", "1", "2", "--all")
     assert len(result.stdout.splitlines()) == 2502
     assert result.stderr == ""
-    assert [arguments["offset"] for _, arguments in console.requests[1:]] == [0, 1000, 2000]
+    assert [arguments["offset"] for _, arguments in console.requests[1:]] == [0, 500, 1000, 1500, 2000]
 
 
 def test_a_difference_as_json_says_whether_it_is_complete(console: FakeConsole, run: Run) -> None:
