@@ -24,6 +24,9 @@ from tapir.services.control.status import ControlRefs
 Asker = Callable[[ActorRef[Any], Request[Any]], Awaitable[Any]]
 """Asks, and raises ProtocolError when there is no answer"""
 
+ON_ITS_WAY: Final = "it is on its way"
+"""Why something is not published that nothing holds back"""
+
 _WILDCARD: Final = b"\x01*"
 _LOCAL: Final = frozenset(SOURCES.values())
 
@@ -164,7 +167,7 @@ def _why(zone: ZoneStatus, sources: SourcesStatus | None) -> str:
         return _STATES[zone.state]
     if sources is not None and not sources.publishing:
         return f"nothing new is published until these deliver: {', '.join(sources.waiting_for)}"
-    return "it is on its way"
+    return ON_ITS_WAY
 
 
 _STATES: Final = {

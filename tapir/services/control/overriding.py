@@ -12,7 +12,7 @@ from tapir.model.messages.lists import GetSources
 from tapir.model.messages.local import OverrideChange, RemoveOverride, SetOverride
 from tapir.model.messages.policy import Explain
 from tapir.model.names import NameSyntaxError, format_name
-from tapir.services.control.explaining import Asker, explain_name, lists_of
+from tapir.services.control.explaining import ON_ITS_WAY, Asker, explain_name, lists_of
 from tapir.services.control.protocol import ProtocolError, to_plain
 from tapir.services.control.status import ControlRefs
 
@@ -78,7 +78,8 @@ def describe(
     publication, record = explanation["publication"], explanation["record"]
     if publication is not None and publication["pending"] and record is not None:
         published = f"{record['action']} as {record['owner']}" if record["owner"] else "nothing"
-        text += f"; the published zone still has {published}: {publication['why']}"
+        delayed = publication["why"] != ON_ITS_WAY
+        text += f"; the published zone still has {published}: {publication['why']}" if delayed else ""
     return text
 
 
