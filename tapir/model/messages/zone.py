@@ -200,8 +200,8 @@ class RecordHistory:
     """What the journal knows of some owners; names are without the zone's.
 
     `steps` are newest first, at most a few a name; a name without any stands as it does since before
-    `journal_from`, the serial where the journal begins (None: it is empty), committed at `journal_from_at` where that
-    is known. `present` has the names that are in the published zone.
+    `journal_from_at`, when the journal's first step was committed, the one from serial `journal_from` (None: it is
+    empty). `present` has the names that are in the published zone; while that is paused, none.
     """
 
     serial: int | None
