@@ -150,6 +150,7 @@ def map_tls(report: Report, tls: TlsFile | None, folder: Path) -> TlsConfig | No
         key=key,
         client_ca=client_ca,
         require_client_certificate=bool(tls.require_client_certificate),
+        require_alpn=tls.require_alpn is not False,
     )
 
 

@@ -174,6 +174,7 @@ class TlsFile:
     key: str | None = None
     client_ca: str | None = None
     require_client_certificate: bool | None = None
+    require_alpn: bool | None = None
 
 
 @attrs.frozen(kw_only=True)

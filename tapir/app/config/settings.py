@@ -70,6 +70,7 @@ class TlsConfig:
     key: Path
     client_ca: Path | None
     require_client_certificate: bool
+    require_alpn: bool
 
 
 @attrs.frozen(kw_only=True)

@@ -35,15 +35,24 @@ class Patience:
     handshake: float
 
 
+@attrs.frozen(kw_only=True)
+class TlsTerms:
+    """On what terms TLS is spoken; connections keep those that they began with."""
+
+    context: ssl.SSLContext
+    require_protocol: bool
+    """a client must name `dot`, as RFC 9103 has it; unbound (1.17) names nothing"""
+
+
 async def converse(
     stream: ByteStream,
     *,
-    tls: ssl.SSLContext | None,
+    tls: TlsTerms | None,
     responder: Responder,
     ctx: Context[Any],
     patience: Callable[[], Patience],
 ) -> None:
-    """Talk with the peer of `stream`, over TLS when there is a context for it, until it ends; closes the stream.
+    """Talk with the peer of `stream`, over TLS when there are terms for it, until it ends; closes the stream.
 
     Nothing that a peer does makes this raise.
     """
@@ -52,9 +61,9 @@ async def converse(
         if tls is None:
             await _talk(MessageStream(stream), Secured.NO, responder, ctx, patience)
             return
-        secure = TlsStream(stream, tls, server_side=True)
+        secure = TlsStream(stream, tls.context, server_side=True)
         await secure.handshake(patience=patience().handshake)
-        if secure.protocol != PROTOCOL:
+        if tls.require_protocol and secure.protocol != PROTOCOL:
             # TLS that is meant for something else, or a client from before RFC 9103.
             responder.refuse_protocol(stream.peer[0])
             await secure.end()

@@ -125,7 +125,11 @@ class Responder:
         """`host` speaks TLS without the name of DNS in it."""
         self.refusals["tls-alpn"] += 1
         if self._reported.note(f"{host} tls-alpn"):
-            self._log.warning("refused TLS from %s: it does not name the protocol `dot` (ALPN, RFC 9103 §7.1)", host)
+            self._log.warning(
+                "refused TLS from %s: it does not name the protocol `dot` (ALPN, RFC 9103); unbound does not, and "
+                "`dnsengine.tls.require-alpn: false` lets it",
+                host,
+            )
 
     def _read(self, wire: bytes, host: str, secured: Secured) -> "_Asked":
         query: Query | Malformed | NoReply = read_query(wire)

@@ -5,7 +5,6 @@ asks nor reads is closed by a deadline, whoever opens too many connections gets 
 who may not ask is not even shaken hands with.
 """
 
-import ssl
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -19,7 +18,7 @@ from tapir.codec.tsig import TsigKey
 from tapir.model.messages.zone import GetServer, ServerStatus
 from tapir.services.authority.access import AccessRule, Secured
 from tapir.services.authority.connections import ConnectionLedger
-from tapir.services.authority.conversation import PROTOCOL, Patience, converse
+from tapir.services.authority.conversation import PROTOCOL, Patience, TlsTerms, converse
 from tapir.services.authority.messages import GetView, Publish, SecondarySeen
 from tapir.services.authority.responder import KEY, Responder
 from tapir.transport.dns import BindError, Endpoint, TcpListener, bind_endpoints, bind_listeners
@@ -44,6 +43,7 @@ class TlsSettings:
     client_ca: Path | None = None
     """whose client certificates are good; without it none is asked for"""
     require_client_certificate: bool = False
+    require_alpn: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -90,7 +90,7 @@ class ZoneServer(Actor[ServerMessage]):
         self._notifier = notifier
         self._endpoints: tuple[Endpoint, ...] = ()
         self._tls_listeners: tuple[TcpListener, ...] = ()
-        self._tls: ssl.SSLContext | None = None
+        self._tls: TlsTerms | None = None
         """for new connections; None while there is no good certificate"""
         self._ledger = ConnectionLedger(
             total=settings.max_connections, per_address=settings.max_connections_per_address
@@ -165,12 +165,14 @@ class ZoneServer(Actor[ServerMessage]):
             protocols=(PROTOCOL,),
         )
         try:
-            self._tls = await ctx.run_blocking(make)
+            context = await ctx.run_blocking(make)
         except TlsError as exc:
             kept = (
                 "the one before stays in use" if self._tls else "nobody is served over TLS until a reload finds it good"
             )
             ctx.log.error("dnsengine.tls: %s; %s", exc, kept)
+        else:
+            self._tls = TlsTerms(context=context, require_protocol=tls.require_alpn)
 
     def _tell_notifier(self, seen: SecondarySeen) -> None:
         self._notifier.tell_nowait(seen)
@@ -222,9 +224,7 @@ class ZoneServer(Actor[ServerMessage]):
         finally:
             listener.close()
 
-    def _admit(
-        self, ctx: Context[ServerMessage], stream: TcpStream, *, stranger: bool, tls: ssl.SSLContext | None
-    ) -> None:
+    def _admit(self, ctx: Context[ServerMessage], stream: TcpStream, *, stranger: bool, tls: TlsTerms | None) -> None:
         limit = self._ledger.admit(stream.peer[0], stranger=stranger)
         if limit is not None:
             self._responder.refusals[limit.value] += 1
@@ -235,7 +235,7 @@ class ZoneServer(Actor[ServerMessage]):
         ctx.start_soon(self._converse, ctx, stream, stranger, tls, name=name)
 
     async def _converse(
-        self, ctx: Context[ServerMessage], stream: TcpStream, stranger: bool, tls: ssl.SSLContext | None
+        self, ctx: Context[ServerMessage], stream: TcpStream, stranger: bool, tls: TlsTerms | None
     ) -> None:
         try:
             await converse(stream, tls=tls, responder=self._responder, ctx=ctx, patience=self._patience)

@@ -307,6 +307,16 @@ async def test_another_protocol_is_refused(
     assert "does not name the protocol `dot`" in caplog.text
 
 
+async def test_a_client_that_names_no_protocol_is_let_in_where_that_is_configured(
+    view: ZoneView, files: TlsSettings, authority: Authority
+) -> None:
+    async with serving(view, allow=LOOPBACK, tls=attrs.evolve(files, require_alpn=False)) as rig:
+        for context in (client_context(ca=authority.ca), trusting(authority)):
+            async with over_tls(rig, context) as stream:
+                assert (await Messages(stream).ask(soa())).answer
+        assert await rig.counts("tls-alpn", "tls") == [0, 2]
+
+
 async def test_a_stranger_is_not_shaken_hands_with(
     view: ZoneView, files: TlsSettings, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
