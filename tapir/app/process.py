@@ -20,6 +20,7 @@ import trio
 from actors import ActorError, ActorSystem, SystemClock
 from tapir.app.config import Config, ConfigErrors, Notice, after_reload, changes_needing_restart, load, wants_json_log
 from tapir.app.logs import LogSettings, configure_logging
+from tapir.app.memory import give_memory_back
 from tapir.app.systemd import ServiceManager
 from tapir.app.tree import Tree
 from tapir.model.messages.control import HealthStatus
@@ -69,6 +70,7 @@ def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
         log.error("%s; nothing was started", exc)
         return FAILED
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    give_memory_back()
     code = DONE
     try:
         trio.run(Process(config=config, state=state, state_dir=state_dir).run)
