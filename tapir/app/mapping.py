@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from tapir.app.config import AccessConfig, Config, SocketAddress, SourceConfig, TlsConfig
@@ -58,8 +59,8 @@ def running_sources(config: Config) -> tuple[SourceConfig, ...]:
     return tuple(source for source in config.sources if source.active and source.supported)
 
 
-def file_settings(source: SourceConfig, *, zone: Name) -> FileSourceSettings:
-    """The settings of a list file's actor."""
+def file_settings(source: SourceConfig, *, zone: Name, staging: Path | None = None) -> FileSourceSettings:
+    """The settings of a list file's actor; copies of files that are mapped go to `staging`."""
     if source.path is None:
         raise AssertionError(f"the supported source {source.id} has no file")  # the configuration sees to that
     return FileSourceSettings(
@@ -72,6 +73,7 @@ def file_settings(source: SourceConfig, *, zone: Name) -> FileSourceSettings:
         match=source.match,
         broad=source.broad,
         poll_interval=source.poll_interval,
+        staging=staging if source.format == "dawg" else None,
     )
 
 
@@ -95,6 +97,7 @@ def server_settings(
             key=tls.key,
             client_ca=tls.client_ca,
             require_client_certificate=tls.require_client_certificate,
+            require_alpn=tls.require_alpn,
         )
         if tls is not None
         else None,

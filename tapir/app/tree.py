@@ -23,7 +23,7 @@ from actors import (
     Strategy,
     SupervisorSpec,
 )
-from tapir.app.config import Config, tls_after_reload
+from tapir.app.config import Config, tls_after_reload, SourceConfig
 from tapir.app.config.inforce import pack_in_force
 from tapir.app.mapping import file_settings, notifier_settings, running_sources, server_settings, source_settings
 from tapir.model.messages.control import HealthStatus
@@ -118,8 +118,8 @@ class Tree:
             notifying = self._notifying = notifier_settings(new)
             await self._server.tell(ConfigureServer(settings=serving))
             await self._notifier.tell(ConfigureNotifier(settings=notifying))
-        before = {source.id: file_settings(source, zone=zone) for source in running_sources(old)}
-        after = {source.id: file_settings(source, zone=zone) for source in running_sources(new)}
+        before = {source.id: self._file_settings(source, zone) for source in running_sources(old)}
+        after = {source.id: self._file_settings(source, zone) for source in running_sources(new)}
         sources = self._system.supervisor("sources")
         staying = {key for key, value in after.items() if before.get(key) == value}
         for source_id in set(sources.children()) - staying - {LOCAL}:
@@ -252,7 +252,7 @@ class Tree:
             intensity=_SOURCES_INTENSITY,
             children=(
                 self._local_source(config),
-                *(self._source(file_settings(source, zone=config.zone.name)) for source in running_sources(config)),
+                *(self._source(self._file_settings(source, config.zone.name)) for source in running_sources(config)),
             ),
         )
 
@@ -267,6 +267,9 @@ class Tree:
 
     def _local_settings(self, config: Config, *, zone: Name) -> LocalSettings:
         return LocalSettings(store_path=self._state.overrides, zone=zone, canary=config.canary)
+
+    def _file_settings(self, source: SourceConfig, zone: Name) -> FileSourceSettings:
+        return file_settings(source, zone=zone, staging=self._state.staging)
 
     def _source(self, settings: FileSourceSettings) -> ActorSpec[Any]:
         return ActorSpec(

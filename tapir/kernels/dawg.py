@@ -502,6 +502,8 @@ class Words:
     path: cython.longlong[::1]
     edges: cython.longlong[::1]
     text: cython.uchar[::1]
+    subtree: cython.bint
+    """whether a name that is no wildcard is written twice, the second time as the wildcard for all below it"""
     depth: cython.Py_ssize_t
     done: cython.int
     """whether there are no more"""
@@ -518,12 +520,14 @@ class Words:
         path: cython.longlong[::1],
         edges: cython.longlong[::1],
         text: cython.uchar[::1],
+        subtree: cython.bint,
     ):
         """`path` and `edges` have an element a node at least, `text` as many as the longest word that is a name."""
         self.nodes = nodes
         self.path = path
         self.edges = edges
         self.text = text
+        self.subtree = subtree
         self.depth = -1
         self.done = 0
         self.index = 0
@@ -579,6 +583,7 @@ class Words:
         edge: cython.longlong
         character: cython.longlong
         start: cython.longlong
+        i: cython.Py_ssize_t
         offsets[0] = 0
         if self.depth < 0 and not self.done:
             start = nodes.root
@@ -590,7 +595,7 @@ class Words:
             self.depth = 0
             if nodes.final:
                 self._refuse(bad)
-        while not self.done and steps > 0 and count < len(numbers) and room - at >= 256:
+        while not self.done and steps > 0 and count + 1 < len(numbers) and room - at >= 512:
             steps -= 1
             if nodes._load(self.path[self.depth]) != 0 or nodes.end > nodes.length:
                 self.done = 1
@@ -628,6 +633,15 @@ class Words:
             at += size
             count += 1
             offsets[count] = at
+            if self.subtree and size <= 253 and (data[at - size] != 1 or data[at - size + 1] != 42):
+                numbers[count] = self.index
+                data[at] = 1
+                data[at + 1] = 42
+                for i in range(size):
+                    data[at + 2 + i] = data[at - size + i]
+                at += size + 2
+                count += 1
+                offsets[count] = at
         return count
 
     @cython.cfunc

@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_left
 from typing import Final
 
-from tapir.codec.dawg.layout import Bits, DawgError, DawgHeader, Node, settle_abits
+from tapir.codec.dawg.layout import Bits, DawgError, DawgHeader, Node, read_header, settle_abits
 
 _SURROGATES: Final = range(0xD800, 0xE000)
 _LAST: Final = 0x10FFFF
@@ -137,3 +137,9 @@ def _count(
     if graph.nskips[node] not in (_UNSAID, count.bit_length()):
         raise DawgError("a node's skips are not as wide as its words need", bit=start)
     return count, below
+
+
+def check(data: bytes) -> None:
+    """Raises DawgError unless `data` is a DAWG."""
+    bits = Bits(data)
+    check_nodes(bits, read_header(bits))

@@ -9,7 +9,7 @@ from tapir.app.config.problems import format_key
 from tapir.app.config.report import Invalid, Report, Section
 from tapir.app.config.settings import SourceBrakeConfig, SourceConfig
 from tapir.app.config.strict import shown
-from tapir.app.config.values import between, listed, one_of, parse_action, parse_share, path_in
+from tapir.app.config.values import between, one_of, parse_action, parse_share, path_in
 from tapir.model.actions import Action, ListKind
 from tapir.model.messages.local import RESERVED
 from tapir.model.names import Name
@@ -19,7 +19,6 @@ _ORIGINS: Final = ("file", "mqtt", "xfr")
 _FORMATS: Final = ("domains", "csv", "dawg")
 _EXACT: Final = "exact"
 _MATCHES: Final = (_EXACT, "subtree")
-_READ: Final = ("domains", "csv")
 
 
 def map_source_brake(section: Section, brake: SourceBrakeFile, default: SourceBrakeConfig) -> SourceBrakeConfig:
@@ -67,12 +66,10 @@ def _map_active(
     match origin:
         case "file":
             form = section.require(
-                "format", source.format, one_of(*_FORMATS), wanted="needed is domains or csv", fallback="domains"
+                "format", source.format, one_of(*_FORMATS), wanted="needed is domains, csv or dawg", fallback="domains"
             )
             path = _file_of(section, source.filename, folder)
-            supported = form in _READ
-            if not supported:
-                _not_supported(section, "format", kind, f"files of format {form}", listed(_READ))
+            supported = True
         case "mqtt":
             if source.type is not None and kind is not ListKind.DOUBT:
                 section.warn("type", f"an mqtt source is always a doubtlist; this one is not taken as {kind.value}")

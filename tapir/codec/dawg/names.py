@@ -34,8 +34,10 @@ class NameWalk:
     Iterating gives (names, their places from 1), also empty ones, so that whoever waits sees that it goes on.
     """
 
-    def __init__(self, bits: Bits, header: DawgHeader, *, below: NameBlock | None = None) -> None:
-        """With `below`, only names strictly below one of these are given."""
+    def __init__(
+        self, bits: Bits, header: DawgHeader, *, below: NameBlock | None = None, subtree: bool = False
+    ) -> None:
+        """With `below`, only names strictly below one of these are given; of `subtree` words each with its wildcard."""
         room = header.nodes + 1
         # Of the path no more is touched than the longest word has characters.
         self._words = Words(
@@ -43,6 +45,7 @@ class NameWalk:
             np.empty(room, np.int64).data,
             np.empty(room, np.int64).data,
             bytearray(MAX_TEXT + 1),
+            subtree,
         )
         self._bad = array("I", bytes(4 * SHOWN_LINES))
         self._wanted = memoryview(b""), memoryview(b"\0\0\0\0").cast("I"), memoryview(b"").cast("i")

@@ -99,9 +99,12 @@ class Dawg:
         """Which of `names`, in wire form, are words; see `tapir.codec.dawg.names`."""
         return find_names(self._bits, self.header, names)
 
-    def names(self, *, below: NameBlock | None = None) -> NameWalk:
-        """All words that are names, or those strictly below one of `below`, a block at a time."""
-        return NameWalk(self._bits, self.header, below=below)
+    def names(self, *, below: NameBlock | None = None, subtree: bool = False) -> NameWalk:
+        """All words that are names, or those strictly below one of `below`, a block at a time.
+
+        With `subtree` a name that is no wildcard is followed by the wildcard for all below it.
+        """
+        return NameWalk(self._bits, self.header, below=below, subtree=subtree)
 
     def _decode(self, start: int, known: dict[int, _Decoded]) -> _Decoded:
         """The node at `start`, from `known` if it was met lately: ends of words are shared by many."""

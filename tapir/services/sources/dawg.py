@@ -72,8 +72,10 @@ def read_dawg(settings: ReadingSettings, sign: FileSign, progress: Progress) -> 
     except OSError as exc:
         raise _unreadable(path, exc) from exc
     words = len(dawg) - sum(refusal.count for refusal in refusals)
-    content = LookupList(path=str(kept), digest=digest, words=words, size=sign.size)
-    return LookedUp(content=content, refusals=refusals, digest=digest)
+    subtree = settings.match == "subtree"
+    content = LookupList(path=str(kept), digest=digest, words=words, size=sign.size, subtree=subtree)
+    # The same file says something else where it is a list of subtrees.
+    return LookedUp(content=content, refusals=refusals, digest=f"{digest}/subtree" if subtree else digest)
 
 
 def _copy(path: Path, sign: FileSign, copy: Incoming, progress: Progress) -> str:
@@ -114,7 +116,7 @@ def _take_out(dawg: Dawg, settings: ReadingSettings, progress: Progress) -> Admi
     """The names of a deny- or doubtlist, as a list of any format would hold them."""
     if len(dawg) > MAX_NAMES:
         raise ListUnusableError(path=settings.path, reason=f"the list holds more than {MAX_NAMES} names")
-    walk = dawg.names()
+    walk = dawg.names(subtree=settings.match == "subtree")
     blocks: list[NameBlock] = []
     places = array("I")
     for names, numbers in _watched(walk, progress):

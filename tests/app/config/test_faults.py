@@ -160,15 +160,10 @@ SOURCE = [
     ({"type": "greylist"}, "5: sources.x.type: 'greylist' is not allowed; allowed is allowlist, denylist or doubtlist"),
     ({"source": None}, "2: sources.x.source: missing; needed is file, mqtt or xfr"),
     ({"source": "http"}, "6: sources.x.source: 'http' is not allowed; allowed is file, mqtt or xfr"),
-    ({"format": None}, "2: sources.x.format: missing; needed is domains or csv"),
+    ({"format": None}, "2: sources.x.format: missing; needed is domains, csv or dawg"),
     ({"format": "json"}, "7: sources.x.format: 'json' is not allowed; allowed is domains, csv or dawg"),
     ({"filename": None}, "2: sources.x.filename: missing; needed is the path of the list"),
     ({"filename": ""}, "8: sources.x.filename: has no value; needed is the path of the list"),
-    (
-        {"type": "allowlist", "format": "dawg"},
-        "7: sources.x.format: files of format dawg are not supported by this version, and without this allowlist its "
-        "names would be blocked; allowed is domains or csv, or `active: false`",
-    ),
     (
         {"type": "allowlist", "source": "xfr"},
         "6: sources.x.source: xfr sources are not supported by this version, and without this allowlist its names "

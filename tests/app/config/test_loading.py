@@ -152,13 +152,17 @@ def test_an_inactive_source_may_be_half_written(write_config, entry):
     [
         ({"source": "mqtt", "type": "allowlist", "format": "tapir-msg-v1"}, ListKind.DOUBT),
         ({"source": "xfr", "format": "rpz"}, ListKind.DENY),
-        ({"format": "dawg"}, ListKind.DENY),
-        ({"format": "dawg", "type": "doubtlist"}, ListKind.DOUBT),
     ],
 )
 def test_what_is_not_supported_takes_no_part_and_holds_nothing_up(write_config, source_text, keys, kind):
     (source,) = load(write_config(sources=source_text(**keys))).sources
     assert (source.active, source.supported, source.required, source.kind) == (True, False, False, kind)
+
+
+@pytest.mark.parametrize("kind", list(ListKind))
+def test_a_dawg_file_may_feed_a_list_of_any_kind(write_config, source_text, kind):
+    (source,) = load(write_config(sources=source_text(format="DAWG", type=kind.value))).sources
+    assert (source.format, source.supported, source.kind) == ("dawg", True, kind)
 
 
 @pytest.mark.parametrize(("keys", "column"), [({}, None), ({"column": "' Domain '"}, "Domain")])

@@ -136,11 +136,6 @@ SOURCE = [
         "part, and nothing waits for it",
     ),
     (
-        {"format": "dawg"},
-        "warning {SOURCES}:7: sources.x.format: files of format dawg are not supported by this version; this denylist "
-        "takes no part, and nothing waits for it",
-    ),
-    (
         {"column": "name"},
         "warning {SOURCES}:9: sources.x.column: counts for files of format csv only; this one is domains",
     ),
