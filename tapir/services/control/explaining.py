@@ -163,7 +163,9 @@ def _agrees(explanation: Explanation, record: Mapping[str, Any]) -> bool:
 
 
 def _why(zone: ZoneStatus, sources: SourcesStatus | None) -> str:
-    if zone.state != "serving" and zone.state in _STATES:
+    if zone.reason:
+        return f"the zone is {zone.reason}: tapir resume"
+    if zone.state in _STATES:
         return _STATES[zone.state]
     if sources is not None and not sources.publishing:
         return f"nothing new is published until these deliver: {', '.join(sources.waiting_for)}"
@@ -173,7 +175,6 @@ def _why(zone: ZoneStatus, sources: SourcesStatus | None) -> str:
 _STATES: Final = {
     "held": "the zone is held by the operator: tapir zone resume",
     "braked": "the brake holds the change: tapir accept zone",
-    "paused": "the zone is paused by the operator",
     "unsaved": "the zone cannot be saved",
     "empty": "the zone has no first version yet",
 }
