@@ -154,6 +154,20 @@ def make_plan(config: Config, *, running: Config | None, state_dir: Path, now: i
     )
 
 
+def lists_allowing_canary(config: Config) -> tuple[str, ...]:
+    """The allowlists whose files keep the canary out of the zone, by name; a file that cannot be read says nothing."""
+    allowing = attrs.evolve(config, sources=tuple(source for source in config.sources if source.kind is ListKind.ALLOW))
+    if config.canary is None or not running_sources(allowing):
+        return ()
+    states = {each.id: SourceState(settings=each) for each in source_settings(allowing)}
+    with tempfile.TemporaryDirectory(prefix="tapir-check-") as staging:
+        states, _ = _read_all(allowing, states, Path(staging), 0)
+        policy = PolicyState(config.policy, zone=config.zone.name)
+        policy.set_lists(_contents(states.values()))
+        hits = policy.explain(config.canary).hits
+    return tuple(dict.fromkeys(hit.list_name for hit in hits))
+
+
 # What is stored
 
 
@@ -240,7 +254,12 @@ def _internal(
 def decide(config: Config, states: Iterable[SourceState]) -> RecordBlock:
     """The records that follow from what the sources say, as the policy evaluator has it."""
     policy = PolicyState(config.policy, zone=config.zone.name, redirect=config.zone.redirect, open_lookup=open_copy)
-    policy.set_lists(
+    policy.set_lists(_contents(states))
+    return policy.records()
+
+
+def _contents(states: Iterable[SourceState]) -> tuple[ListContent, ...]:
+    return tuple(
         ListContent(
             description=state.settings.description,
             content=state.content.block if state.content is not None else _EMPTY,
@@ -248,7 +267,6 @@ def decide(config: Config, states: Iterable[SourceState]) -> RecordBlock:
         for state in states
         if state.settings.active
     )
-    return policy.records()
 
 
 # What that comes to

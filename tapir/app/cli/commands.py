@@ -50,7 +50,7 @@ def check(config_dir: Path, state_dir: Path | None, *, as_json: bool) -> int:
                 print(line, file=sys.stderr)
             print(f"{len(errors)} error{'s' if len(errors) != 1 else ''}; nothing was changed", file=sys.stderr)
         return WRONG_INPUT
-    notices = [str(notice) for notice in config.notices]
+    notices = [str(notice) for notice in config.notices] + _canary_notices(config)
     summary = summarise(config)
     if as_json:
         _print_json({"ok": True, "errors": [], "notices": notices, "summary": summary})
@@ -61,6 +61,18 @@ def check(config_dir: Path, state_dir: Path | None, *, as_json: bool) -> int:
         print(line)
     print("configuration ok")
     return DONE
+
+
+def _canary_notices(config: Config) -> list[str]:
+    """That an allowlist keeps the canary out of the zone, if one does."""
+    if config.canary is None:
+        return []
+    from tapir.app.plan import lists_allowing_canary  # it reads lists, as the process does
+
+    lists = ", ".join(lists_allowing_canary(config))
+    place = config.config_dir / "dnstapir-pop.yaml"
+    text = f"{format_name(config.canary)} is on an allowlist ({lists}), so it is not in the zone"
+    return [f"{place}: services.rpz.canary: {text}"] if lists else []
 
 
 def summarise(config: Config) -> list[str]:

@@ -141,6 +141,15 @@ def test_a_plan_without_a_process_is_that_of_a_start(installation: Installation)
     assert "pop-policy.yaml:1" in installation.do("plan", code=2)
 
 
+def test_check_warns_of_a_canary_that_an_allowlist_keeps_out(installation: Installation) -> None:
+    main = FILES["dnstapir-pop.yaml"].replace("dnstapir. }", "dnstapir., canary: good.example }")
+    (installation.folder / "dnstapir-pop.yaml").write_text(main)
+    text = installation.do("check")
+    assert "services.rpz.canary: good.example. is on an allowlist (own), so it is not in the zone" in text
+    (installation.folder / "allow.txt").write_text("other.example\n")
+    assert installation.read("check")["notices"] == []
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("90m", 5400), ("1d12H", 129_600), ("3w", 1_814_400)])
 def test_lengths_of_time(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
