@@ -153,7 +153,7 @@ def test_kdig_transfers_over_tls(secure: Pop, require_peer: Callable[[str], str]
         said = run(path, *to, *way, "AXFR", f"{ZONE}.")
         assert said.count("\tCNAME\t") == len(NAMES), said[-2000:]
     assert "REFUSED" in run(path, *to, *shown, "IXFR=1", f"{ZONE}.")
-    counters = secure.status()["server"]["counters"]
+    counters = dict(secure.status()["server"]["counters"])
     assert counters["connections_tls"] == 6
 
 
