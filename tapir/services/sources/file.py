@@ -25,7 +25,8 @@ from tapir.services.sources.content import (
     read_list,
 )
 from tapir.services.sources.dawg import LookedUp, read_dawg
-from tapir.services.sources.looking import FileSign, Sighting, Verdict, judge
+from tapir.services.sources.looking import FileSign, Sighting, Verdict, is_young, judge
+from tapir.services.sources.watching import Watcher, watcher_for
 from tapir.services.sources.worker import FileWorker, Worker
 
 
@@ -90,13 +91,26 @@ class FileSource(Actor[FileSourceMessage]):
         worker = FileWorker()
         return lambda: cls(settings, lists=lists, worker=worker)
 
-    def __init__(self, settings: FileSourceSettings, *, lists: ActorRef[Any], worker: Worker | None = None) -> None:
+    def __init__(
+        self,
+        settings: FileSourceSettings,
+        *,
+        lists: ActorRef[Any],
+        worker: Worker | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
         self._settings = settings
         self._lists = lists
         self._worker = worker if worker is not None else FileWorker()
         self._read_content: Callable[[ReadingSettings, FileSign, Progress], Admitted | LookedUp]
         self._read_content = read_dawg if settings.format == "dawg" else read_list
+        # It has a thread of its own: a watch on a folder that hangs must not be what the reading waits for.
+        self._watcher = watcher if watcher is not None else watcher_for(FileWorker())
         self._looking = False
+        # Whether a writer was seen to be done since the last look began.
+        self._finished = False
+        # What was read so soon after it was written that it may have been written again with the same sign.
+        self._young = False
         # The worker's present call: how far it is, and since when it is no further.
         self._progress: Progress | None = None
         self._octets_seen = 0
@@ -115,6 +129,7 @@ class FileSource(Actor[FileSourceMessage]):
     async def started(self, ctx: Context[FileSourceMessage]) -> None:
         """Look at once, and then every poll interval; ready without waiting for the file."""
         ctx.send_every(self._settings.poll_interval, Look(), at_once=True)
+        ctx.start_soon(self._watch, ctx, name="watch")
 
     async def receive(self, ctx: Context[FileSourceMessage], message: FileSourceMessage) -> None:
         """Begin a look, unless one is under way."""
@@ -124,10 +139,22 @@ class FileSource(Actor[FileSourceMessage]):
             case Look():
                 pass
         if not self._looking:
-            self._looking = True
-            ctx.start_soon(self._look, ctx, name="look")
+            self._begin_look(ctx)
         elif self._is_stuck():
             await self._tell_failure(ctx, f"{self._settings.path}: the file system does not answer")
+
+    def _begin_look(self, ctx: Context[FileSourceMessage]) -> None:
+        self._looking = True
+        ctx.start_soon(self._look, ctx, name="look")
+
+    async def _watch(self, ctx: Context[FileSourceMessage]) -> None:
+        def finished() -> None:
+            # However many writers there are meanwhile, one more look is what follows from them.
+            self._finished = True
+            if not self._looking:
+                self._begin_look(ctx)
+
+        await self._watcher.watch(self._settings.path, finished)
 
     def _is_stuck(self) -> bool:
         """Whether the worker has got no further for as long as our patience lasts."""
@@ -145,6 +172,8 @@ class FileSource(Actor[FileSourceMessage]):
             await self._tell_failure(ctx, str(exc))
         finally:
             self._looking = False
+        if self._finished:
+            self._begin_look(ctx)
 
     async def _look_once(self, ctx: Context[FileSourceMessage]) -> None:
         """One look, and what follows from it. Raises ListUnreadableError."""
@@ -153,18 +182,22 @@ class FileSource(Actor[FileSourceMessage]):
             self._taken = None
             self._unusable = None
             self._digest = ""
+        finished, self._finished = self._finished, False
         with self._watched():
             sign = await self._worker.run(look_at, self._settings.path)
         if self._unusable is not None and self._unusable[0] == sign:
             await self._tell_failure(ctx, self._unusable[1])
             return
+        # A look that no event asked for has waited long enough for the clock of the file system to move on.
+        young, self._young = self._young and not finished, self._young and finished
         verdict, self._sighting = judge(
             sign,
-            taken=self._taken,
+            taken=None if young else self._taken,
             sighting=self._sighting,
             now=trio.current_time(),
             wall=ctx.now(),
             interval=self._settings.poll_interval,
+            finished=finished or young,
         )
         match verdict:
             case Verdict.UNCHANGED:
@@ -185,6 +218,7 @@ class FileSource(Actor[FileSourceMessage]):
             self._unusable = sign, str(exc)
             raise
         self._sighting = None
+        self._young = is_young(sign, wall=ctx.now())
         if (admitted.digest, admitted.refusals) == (self._digest, self._refusals):
             self._taken = sign
             await self._tell_unchanged(ctx)

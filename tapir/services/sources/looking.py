@@ -1,7 +1,7 @@
 """When a list file is to be read: pure steps over what `stat` says.
 
 A list that is read while it is being written is half a list, and half an allowlist blocks what it should
-protect. Nobody tells us that a file is complete, so it is inferred:
+protect. Where nobody tells that a writer is done (`watching.py`), it is inferred:
 
     another inode, finished before it got its name  ──▶ read at once (written aside, renamed into place)
     anything else that differs                      ──▶ read when a whole poll interval changed nothing
@@ -21,6 +21,8 @@ import attrs
 
 # Timers are allowed to be a little early; an interval that is a tenth short is still an interval.
 _NEARLY: Final = 0.9
+
+_TICKS: Final = 100_000_000
 
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -96,14 +98,20 @@ def judge(
     now: float,
     wall: int,
     interval: float,
+    finished: bool = False,
 ) -> tuple[Verdict, Sighting | None]:
     """What to do about a file that looks like `sign`, and what to remember until the next look.
+
+    `finished` says that a writer was seen to be done with it since the last look: then there is nothing to wait for.
 
     `taken` is what was read last, `sighting` what the last look left; `now` is seconds on the runtime's clock, `wall`
     microseconds since the epoch.
     """
     if sign == taken:
         return Verdict.UNCHANGED, None
+    if finished:
+        since = now if sighting is None else sighting.changing_since
+        return Verdict.READ, Sighting(sign=sign, first_at=now, changing_since=since)
     if sighting is not None and sighting.sign == sign:
         settled = now - sighting.first_at >= interval * _NEARLY
         return (Verdict.READ if settled else Verdict.SETTLING), sighting
@@ -112,6 +120,14 @@ def judge(
     if (taken is None or not sign.same_file(taken)) and _was_finished(sign, wall=wall, interval=interval):
         return Verdict.READ, fresh
     return Verdict.SETTLING, fresh
+
+
+def is_young(sign: FileSign, *, wall: int) -> bool:
+    """Whether a file was written so lately that another write may leave it with the same sign.
+
+    File systems count time in ticks of some milliseconds.
+    """
+    return abs(wall * 1000 - sign.modified_ns) < _TICKS
 
 
 def _was_finished(sign: FileSign, *, wall: int, interval: float) -> bool:
