@@ -162,10 +162,11 @@ def lists_allowing_canary(config: Config) -> tuple[str, ...]:
     states = {each.id: SourceState(settings=each) for each in source_settings(allowing)}
     with tempfile.TemporaryDirectory(prefix="tapir-check-") as staging:
         states, _ = _read_all(allowing, states, Path(staging), 0)
-        policy = PolicyState(config.policy, zone=config.zone.name)
+        states |= _internal(config, states, (), 0)  # what is looked up is asked for what some list would block
+        policy = PolicyState(config.policy, zone=config.zone.name, open_lookup=open_copy)
         policy.set_lists(_contents(states.values()))
         hits = policy.explain(config.canary).hits
-    return tuple(dict.fromkeys(hit.list_name for hit in hits))
+    return tuple(dict.fromkeys(hit.list_name for hit in hits if hit.kind == ListKind.ALLOW.value))
 
 
 # What is stored
