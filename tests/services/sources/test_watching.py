@@ -62,6 +62,10 @@ async def running(path: Path, worker: FileWorker | None = None) -> AsyncIterator
         yield lists
 
 
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 def names_of(message: object) -> list[str]:
     assert isinstance(message, SourceLoaded)
     return [format_name(name) for name, _ in message.content]
@@ -85,16 +89,16 @@ async def test_an_edit_in_place_and_a_rename_are_seen_at_once(path: Path) -> Non
     async with running(path) as lists:
         await started(lists)
         began = time.perf_counter()
-        path.write_text("b.example\n")
+        write(path, "b.example\n")
         assert names_of(await lists.next(SOON)) == ["b.example."]
         aside = path.with_suffix(".new")
-        aside.write_text("c.example\n")
+        write(aside, "c.example\n")
         aside.rename(path)
         assert names_of(await lists.next(SOON)) == ["c.example."]
         assert time.perf_counter() - began < SOON
         # Another file in the folder is no news, and one that goes away is found out by looking.
-        aside.write_text("x.example\n")
-        path.write_text("d.example\n")
+        write(aside, "x.example\n")
+        write(path, "d.example\n")
         assert names_of(await lists.next(SOON)) == ["d.example."]
 
 
@@ -116,9 +120,9 @@ async def test_a_storm_of_writes_is_read_one_at_a_time(path: Path) -> None:
         await started(lists)
         with trio.fail_after(60):
             for number in range(2000):
-                path.write_text(f"n{number}.example\n")
+                write(path, f"n{number}.example\n")
                 if number % 100 == 0:
-                    await trio.sleep(0)
+                    await trio.lowlevel.checkpoint()
             message = await lists.next(SOON)
             while names_of(message) != ["n1999.example."]:
                 message = await lists.next(SOON)
@@ -133,10 +137,10 @@ async def test_a_folder_that_is_replaced_is_watched_again(path: Path, monkeypatc
         path.parent.rename(path.parent.with_name("old"))
         assert isinstance(await lists.next(SOON), SourceFailed)
         path.parent.mkdir()
-        path.write_text("b.example\n")
+        write(path, "b.example\n")
         assert names_of(await lists.next(SOON)) == ["b.example."]
         await trio.sleep(0.3)
-        path.write_text("c.example\n")
+        write(path, "c.example\n")
         assert names_of(await lists.next(SOON)) == ["c.example."]
 
 
