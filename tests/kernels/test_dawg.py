@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from pathlib import Path
 
+import dawg_oracle as oracle
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -12,7 +13,6 @@ from tapir.codec.dawg.checking import check_nodes
 from tapir.codec.dawg.layout import Bits, read_header
 from tapir.model.blocks import NameBlock
 from tapir.model.names import ROOT, Name, format_name, is_below, is_wildcard, parent_of
-from tests.support import dawg_oracle as oracle
 
 SMALL = Path(__file__).resolve().parents[1] / "vectors/dawg"
 SETS = [

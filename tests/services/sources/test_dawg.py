@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import dawg_oracle
 import pytest
 
 from tapir.codec.dawg import DawgError, encode_dawg, parse_dawg
@@ -21,7 +22,6 @@ from tapir.services.sources.content import (
     look_at,
 )
 from tapir.services.sources.dawg import SIZE_LIMIT, read_dawg
-from tests.support import dawg_oracle
 
 CAMPAIGN = os.environ.get("TAPIR_CAMPAIGN") == "full"
 
