@@ -1,0 +1,204 @@
+"""Knot, NSD, BIND, PowerDNS recursor and unbound take the zone at once, each as securely as it can.
+
+They have what was decided after every edit, and took the edit alone; with a key or a way that is not theirs they get
+nothing, and catch up when that is mended.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import dns.message
+import dns.rcode
+import pytest
+from secondaries import Secondary, SecurePop, Starter
+
+pytestmark = pytest.mark.interop
+
+TOOLS = ("knot", "nsd", "bind", "pdns", "unbound")
+RESOLVERS = ("bind", "pdns", "unbound")
+KINDS = {"allow": "allowlist", "deny": "denylist", "one": "doubtlist", "two": "doubtlist"}
+FULL = 200
+
+
+def names_below(base: str, depth: int) -> list[str]:
+    """`base` and what lies up to `depth` labels below it."""
+    below = [f"{label}.{base}" for label in "abc"] if depth else []
+    return [base, *(name for child in below for name in names_below(child, depth - 1))]
+
+
+ENTRIES = names_below("x.example", 3)
+UNIVERSE = [*ENTRIES, *(f"z.{name}" for name in ENTRIES), "example", "y.example"]
+
+
+def looked_up(rules: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """What RFC 4592 finds for each of `names` among `rules`: a name's own action, or else that of the wildcard at its
+    closest encloser, the longest name above it that exists, be it empty."""
+    existing = {""}
+    for owner in rules:
+        while owner not in existing:
+            existing.add(owner)
+            owner = owner.partition(".")[2]
+    found: dict[str, str] = {}
+    for name in names:
+        above = f"{name}."
+        while above not in existing:
+            above = above.partition(".")[2]
+        action = rules.get(above if above == f"{name}." else f"*.{above}", "NONE")
+        found[name] = "NONE" if action == "PASSTHRU" else action
+    return found
+
+
+@attrs.define(kw_only=True)
+class Lists:
+    """Random lists of exact names and subtrees, and what is to become of every name near them.
+
+    With each edit a name of its own comes or goes for good, so that every edit changes the zone. Those names also make
+    the zone large beside an edit; else all of it would be a shorter answer to IXFR than what changed.
+    """
+
+    rng: random.Random
+    match: dict[str, str] = attrs.field(init=False)
+    entries: dict[str, set[str]] = attrs.field(init=False)
+    edits: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        # Each of the two ways for some list, by chance for which.
+        ways = self.rng.sample(["exact", "subtree", "exact", "subtree"], 4)
+        self.match = dict(zip(KINDS, ways, strict=True))
+        self.entries = {source: {self._entry() for _ in range(4)} for source in KINDS}
+        for number in range(FULL):
+            self.entries["deny"].add(mark("allow", number))
+            self.entries["two"].add(mark("one", number))
+            self.entries["one"].add(mark("two", number))
+
+    def edit(self) -> str:
+        """Change one list by one to four entries, and its mark of this edit; returns which."""
+        source = self.rng.choice(sorted(self.entries))
+        for _ in range(self.rng.randint(1, 4)):
+            self.entries[source] ^= {self._entry()}
+        self.entries[source].add(mark(source, self.edits))
+        self.edits += 1
+        return source
+
+    def names(self) -> list[str]:
+        """Every name to be looked up."""
+        return [*UNIVERSE, *(mark(source, number) for source in KINDS for number in range(FULL))]
+
+    def decided(self) -> dict[str, str]:
+        """What is to become of every name, decided as naively as the rules can be read."""
+        held = {source: self._holds(source) for source in KINDS}
+        decisions: dict[str, str] = {}
+        for name in self.names():
+            if held["allow"](name):
+                decisions[name] = "NONE"
+            elif held["deny"](name):
+                decisions[name] = "NXDOMAIN"
+            else:
+                decisions[name] = "NODATA" if held["one"](name) and held["two"](name) else "NONE"
+        return decisions
+
+    def _entry(self) -> str:
+        name = self.rng.choice(ENTRIES)
+        return self.rng.choice([name, name, f"*.{name}", f".{name}", f"||{name}^"])
+
+    def _holds(self, source: str) -> Callable[[str], bool]:
+        """Whether the list `source` has a name."""
+        itself: set[str] = set()
+        below: set[str] = set()
+        for entry in self.entries[source]:
+            name = entry.strip("|^*.")
+            if entry[0] not in "*.":
+                itself.add(name)
+            if not entry[0].isalnum() or self.match[source] == "subtree":
+                below.add(name)
+        return lambda name: (
+            name in itself or any(name[place + 1 :] in below for place, letter in enumerate(name) if letter == ".")
+        )
+
+
+def mark(source: str, number: int) -> str:
+    """The name that edit `number` of `source` brings into the zone, or takes out."""
+    return f"{source}{number}.marks.example"
+
+
+def action_met(answer: dns.message.Message) -> str:
+    """Which action a client was answered by."""
+    if answer.rcode() == dns.rcode.NXDOMAIN:
+        return "NXDOMAIN"
+    assert answer.rcode() == dns.rcode.NOERROR, answer
+    return "NONE" if answer.answer else "NODATA"
+
+
+@pytest.fixture
+def pop(tmp_path: Path) -> Iterable[SecurePop]:
+    """The product, not yet started."""
+    made = SecurePop.make(tmp_path / "pop", TOOLS)
+    yield made
+    if made.daemon is not None:
+        if made.daemon.alive():
+            made.daemon.kill()
+        print(f"--- tapir ---\n{made.daemon.output()[-8000:]}")
+
+
+@pytest.fixture
+def secondaries(
+    tmp_path: Path, daemons: list[Any], internet: int, require_peer: Callable[[str], str]
+) -> Callable[[SecurePop], list[Secondary]]:
+    """Starts all five."""
+    starter = Starter(tmp_path, daemons, require_peer, internet=internet)
+    return lambda pop: [starter.start(pop, tool) for tool in TOOLS]
+
+
+def counters_of(pop: SecurePop) -> dict[str, int]:
+    return dict(pop.status()["server"]["counters"])
+
+
+def test_every_edit_of_names_and_subtrees_reaches_all_five_by_ixfr(
+    pop: SecurePop, secondaries: Callable[..., list[Secondary]], campaign: Any, wait_until: Callable[..., Any]
+) -> None:
+    lists = Lists(rng=campaign.random())
+    for source, kind in KINDS.items():
+        pop.add_source(source, kind, sorted(lists.entries[source]), match=lists.match[source])
+    pop.start()
+    first = pop.axfr()
+    assert looked_up(first[1], lists.names()) == lists.decided()
+    running = secondaries(pop)
+    for secondary in running:
+        wait_until(lambda s=secondary: s.zone() == first, what=f"{secondary.tool} to have the zone")
+    before = counters_of(pop)
+    assert before["transfers_full"] == pop.own_transfers + len(running)
+
+    edits = campaign.rounds(FULL)
+    for number in range(edits):
+        source = lists.edit()
+        pop.write_list(source, sorted(lists.entries[source]))
+        said = f"edit {number}, of {source} ({lists.match[source]})"
+        serial = first[0] + number + 1
+        wait_until(lambda s=serial: pop.serial() == s, what=f"{said} to be published")
+        content = pop.axfr()
+        decided = lists.decided()
+        assert looked_up(content[1], lists.names()) == decided, said
+        for secondary in running:
+            wait_until(lambda s=secondary, c=content: s.zone() == c, what=f"{said} to reach {secondary.tool}")
+        # The resolvers read RFC 4592, too, each by itself. A few names each time, one that has just changed for sure.
+        asked = [mark(source, number), *lists.rng.sample(UNIVERSE, 8)]
+        for secondary in running:
+            if secondary.tool not in RESOLVERS:
+                continue
+            for name in asked:
+                wait_until(
+                    lambda s=secondary, n=name, d=decided: action_met(s.ask(f"{n}.")) == d[n],
+                    what=f"{said} to be how {secondary.tool} answers {name}, {decided[name]}",
+                )
+
+    after = counters_of(pop)
+    # One transfer of each version to each of the five, and none of the whole zone but ours.
+    assert after["transfers_incremental"] == edits * len(running)
+    assert after["transfers_full"] == pop.own_transfers + len(running)
+    assert not pop.status()["server"]["refusals"]
+    told = {s["address"]: s["notify_state"] for s in pop.status()["secondaries"] if s["configured"]}
+    assert set(told.values()) == {"acknowledged"}, told
+    print(f"{edits} edits, counters: {after}")
