@@ -1,0 +1,140 @@
+"""A policy change that flips a tenth of a million names: what it costs, and what those who ask meanwhile feel of it."""
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import dns.message
+import dns.query
+import pytest
+from benching import NAMES, ROUNDS, Ratios, ask_soa, make_names, wait_for_zone
+from peers import ZONE, Pop, free_port
+
+FLIPPED = NAMES // 10
+REACH_WAITING = 5.0
+IDLE_SECONDS = 5.0
+
+
+PROBER = """
+import json, socket, sys, threading, time
+query, port = bytes.fromhex(sys.argv[1]), int(sys.argv[2])
+stop, took = threading.Event(), []
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set())).start()
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+    asker.connect(("127.0.0.1", port))
+    asker.settimeout(10)
+    while not stop.wait(0.001):
+        begun = time.perf_counter()
+        asker.send(query)
+        asker.recv(4096)
+        took.append(time.perf_counter() - begun)
+print(json.dumps(took))
+"""
+
+
+class Prober:
+    """Asks for the SOA once a millisecond, in a process of its own, and notes how long each answer took."""
+
+    def __init__(self, port: int) -> None:
+        query = dns.message.make_query(f"{ZONE}.", "SOA").to_wire()
+        self._command = [sys.executable, "-c", PROBER, query.hex(), str(port)]
+        self.took: list[float] = []
+
+    def __enter__(self) -> "Prober":
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.took = json.loads(self._process.communicate(timeout=60)[0])
+
+    def percentile(self, share: float) -> float:
+        """The time within which `share` of the answers came."""
+        return sorted(self.took)[int(share * (len(self.took) - 1))]
+
+
+@pytest.fixture
+def flipping(make_pop: Callable[..., Pop]) -> tuple[Pop, int]:
+    """A product with a tenth of its names on two doubtlists, and the port that it notifies."""
+    names = make_names(NAMES)
+    downstream = free_port()
+    pop = make_pop(downstreams=[downstream])
+    pop.add_source("most", "denylist", names[FLIPPED:])
+    pop.add_source("one", "doubtlist", names[:FLIPPED])
+    pop.add_source("two", "doubtlist", names[:FLIPPED])
+    # What is measured here is a change of policy, not whether the operator is asked about it.
+    pop.extra["services"] = {
+        "rpz": {
+            "zonename": f"{ZONE}.",
+            "serialcache": str(pop.directory / "rpz-serial.yaml"),
+            "brake": {"change": "100%"},
+        },
+        "reaper": {"interval": 60},
+        "refreshengine": {"active": True},
+    }
+    return pop, downstream
+
+
+def flip(pop: Pop, action: str, *, serial: int) -> float:
+    """Seconds from the hangup until the version with the new action is served."""
+    pop.policy["numsources"] = action
+    pop.write_config()
+    begun = time.perf_counter()
+    pop.reload()
+    assert pop.daemon is not None
+    wait_for_zone(pop.port, pop.daemon, serial=serial)
+    return time.perf_counter() - begun
+
+
+def test_who_asks_waits_little_while_policy_flips(flipping: tuple[Pop, int]) -> None:
+    pop, downstream = flipping
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as secondary:
+        secondary.bind(("127.0.0.1", downstream))
+        secondary.settimeout(30)
+        pop.start()
+        serial = ask_soa(pop.port)
+        assert serial is not None
+        with Prober(pop.port) as idle:
+            threading.Event().wait(IDLE_SECONDS)
+        took: list[float] = []
+        with Prober(pop.port) as busy:
+            for number in range(2 * ROUNDS):
+                serial += 1
+                took.append(flip(pop, ("NXDOMAIN", "NODATA")[number % 2], serial=serial))
+        announced = set()
+        while serial not in announced:
+            notify = dns.message.from_wire(secondary.recv(4096))
+            if notify.answer:
+                announced.add(notify.answer[0][0].serial)
+
+    waiting = Ratios("SOA p99 while policy flips, over idle")
+    waiting.add(busy.percentile(0.99) * 1e3, idle.percentile(0.99) * 1e3)
+    waiting.show("ms", reach=f"{REACH_WAITING}, aim 2")
+    took.sort()
+    print(
+        f"a flip of {FLIPPED} names, hangup to served: {took[len(took) // 2]:.3f} s ({took[0]:.3f}-{took[-1]:.3f}); "
+        f"p50 {busy.percentile(0.5) * 1e3:.2f} ms, max {max(busy.took) * 1e3:.2f} ms, "
+        f"idle p50 {idle.percentile(0.5) * 1e3:.2f} ms, max {max(idle.took) * 1e3:.2f} ms"
+    )
+    assert incremental_octets(pop.port, serial - 1) < 100 * FLIPPED  # each name once out and once in
+    assert waiting.median <= REACH_WAITING
+
+
+def incremental_octets(port: int, serial: int) -> int:
+    """The octets of the IXFR from `serial`, which has to be one, and to hold each flipped name out and in."""
+    query = dns.message.make_query(f"{ZONE}.", "IXFR")
+    query.authority.append(dns.rrset.from_text(f"{ZONE}.", 0, "IN", "SOA", f". . {serial} 0 0 0 0"))
+    wire = query.to_wire()
+    octets = records = 0
+    with socket.create_connection(("127.0.0.1", port)) as stream, stream.makefile("rb") as lines:
+        stream.sendall(struct.pack("!H", len(wire)) + wire)
+        while records < 2 * FLIPPED + 4:
+            message = lines.read(int.from_bytes(lines.read(2), "big"))
+            records += int.from_bytes(message[6:8], "big")
+            octets += len(message)
+    assert records == 2 * FLIPPED + 4
+    return octets
