@@ -42,17 +42,17 @@ def _give_ports_back() -> Iterator[None]:
         reservation.close()
 
 
-def wait_until(condition: Callable[[], Any], *, what: str, seconds: float = 120.0) -> Any:
+def wait_until(condition: Callable[[], Any], *, what: str, seconds: float = 120.0, pause: float = 0.02) -> Any:
     """What `condition` returns as soon as it is true; fails the test after `seconds`, which only a failure takes.
 
-    Other processes give no event to wait on, so this looks every 20 ms; the wait ends with the condition.
+    Other processes give no event to wait on, so this looks every `pause` seconds; the wait ends with the condition.
     """
     deadline = time.monotonic() + seconds
-    pause = threading.Event()
+    pausing = threading.Event()
     while not (result := condition()):
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds:.0f} s for {what}")
-        pause.wait(0.02)
+        pausing.wait(pause)
     return result
 
 
@@ -124,6 +124,8 @@ class Pop:
     downstreams: list[int] = attrs.field(factory=list)
     sources: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     policy: dict[str, Any] = attrs.field(factory=dict)
+    engine: dict[str, Any] = attrs.field(factory=dict)
+    """more keys of `dnsengine`"""
     extra: dict[str, Any] = attrs.field(factory=dict)
     daemon: Daemon | None = None
 
@@ -177,6 +179,7 @@ class Pop:
                 "name": "dns",
                 "addresses": [f"127.0.0.1:{self.port}"],
                 "logfile": "/dev/null",
+                **self.engine,
             },
             **self.extra,
         }
