@@ -20,6 +20,7 @@ from tapir.codec.tsig import (
     TsigError,
     TsigKey,
     TsigKeyError,
+    TsigRecord,
     Verified,
     check,
     check_request,
@@ -55,9 +56,14 @@ def query(key, *, at=NOW, fudge=FUDGE, rdtype="SOA", name="rpz.example."):
     return message, wire
 
 
-def checked(wire, *keys, now=NOW):
+def record_of(wire: bytes) -> TsigRecord:
     record = find_tsig(wire)
     assert record is not None
+    return record
+
+
+def checked(wire, *keys, now=NOW):
+    record = record_of(wire)
     return check_request(wire, record, {key.name: key for key in keys}, now=now)
 
 
@@ -140,7 +146,7 @@ def test_a_mac_of_an_impossible_length_is_a_format_error(octets):
 def test_errors_about_time_are_signed_and_carry_our_time(error, seen):
     key = key_of()
     message, wire = query(key)
-    record = find_tsig(wire)
+    record = record_of(wire)
     rejected = Rejected(error=error, record=record, key=key)
     plain = dns.message.make_response(message)
     plain.tsig = None
@@ -148,7 +154,7 @@ def test_errors_about_time_are_signed_and_carry_our_time(error, seen):
     now = NOW + 9999 * SECOND
     reply = plain.to_wire()
     reply = seal(reply, Signer(key, request_mac=record.mac).sign_rejection(reply, rejected, now=now))
-    said = find_tsig(reply)
+    said = record_of(reply)
     assert (said.signed, said.fudge, said.error) == (record.signed, record.fudge, error)
     assert said.other == ((now // SECOND).to_bytes(6, "big") if error is TsigError.BADTIME else b"")
     # By the time that the requester knows: it can check who says that its clock is wrong.
@@ -165,8 +171,8 @@ def test_errors_about_the_key_are_not_signed(error, seen):
     message, wire = query(key)
     plain = dns.message.make_response(message)
     plain.tsig = None
-    reply = seal(plain.to_wire(), encode_rejection(Rejected(error=error, record=find_tsig(wire))))
-    assert find_tsig(reply).mac == b""
+    reply = seal(plain.to_wire(), encode_rejection(Rejected(error=error, record=record_of(wire))))
+    assert record_of(reply).mac == b""
     with pytest.raises(seen):
         dns.message.from_wire(reply, keyring={theirs(key).name: theirs(key)}, request_mac=message.mac)
 

@@ -126,10 +126,13 @@ async def test_a_client_certificate_is_known(authority: Authority, tmp_path: Pat
     pair = authority.issue("pop.example", file="with-clients")
     ours = authority.issue("secondary.example")
     client = client_context(ca=authority.ca, certificate=ours.certificate, key=ours.key)
-    for required in (False, True):
-        context = server_context(
+    asking, requiring = (
+        server_context(
             certificate=pair.certificate, key=pair.key, client_ca=authority.ca, require_client_certificate=required
         )
+        for required in (False, True)
+    )
+    for context in (asking, requiring):
         async with connected(context, client) as (server, _):
             assert server.peer_certificate is not None
             assert ("DNS", "secondary.example") in server.peer_certificate["subjectAltName"]
@@ -137,7 +140,7 @@ async def test_a_client_certificate_is_known(authority: Authority, tmp_path: Pat
     bad = client_context(ca=authority.ca, certificate=stranger.certificate, key=stranger.key)
     for wrong in (bad, trusting(authority)):
         with pytest.raises(ExceptionGroup) as caught:
-            async with connected(context, wrong):
+            async with connected(requiring, wrong):
                 pass
         assert caught.group_contains(HandshakeFailed, match="certificate")
 

@@ -16,7 +16,7 @@ import tapir.zone.replies
 from tapir.codec.tsig import FUDGE, TsigError, TsigKey, find_tsig
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock, VersionDelta
-from tapir.model.names import parse_name
+from tapir.model.names import Name, parse_name
 from tapir.zone.answers import answer
 from tapir.zone.difference import difference
 from tapir.zone.query import QueryKind
@@ -222,7 +222,7 @@ def test_a_strange_key_of_long_names_does_not_pass_a_datagram(clock):
 
 def test_a_truncated_reply_is_signed_and_fits(clock):
     label = b"\x3f" + b"a" * 63
-    servers = tuple(label * 3 + bytes([40]) + bytes([97 + i]) * 40 + b"\0" for i in range(16))
+    servers = tuple(Name(label * 3 + bytes([40]) + bytes([97 + i]) * 40 + b"\0") for i in range(16))
     settings = ZoneSettings(name=parse_name("rpz.example"), ns=servers)
     view = ZoneView(version=ZoneVersion.build(settings, 1))
     for key in KEYS.values():

@@ -7,7 +7,7 @@ import pytest
 from certificates import Authority
 
 from tapir.app.config import Config, ConfigErrors, load, tls_after_reload
-from tapir.app.tree import notifier_settings, server_settings
+from tapir.app.mapping import notifier_settings, server_settings
 from tapir.model.names import parse_name
 from tapir.services.authority.access import AccessList, Secured
 from tapir.zone.query import QueryKind

@@ -66,7 +66,7 @@ def test_the_first_rule_that_a_query_fits_decides() -> None:
 
 
 def test_an_address_of_its_own_is_judged_by_that_alone() -> None:
-    own = [rule("127.0.0.1", label=f"outputs.{key}", keys=frozenset({key}), alone=True) for key in (KEY_A, KEY_B)]
+    own = [rule("127.0.0.1", label="outputs.one", keys=frozenset({key}), alone=True) for key in (KEY_A, KEY_B)]
     access = AccessList([rule("127.0.0.0/8"), *own, rule("0.0.0.0/0")])
     assert not access.grant("127.0.0.1").allows(QueryKind.SOA)
     assert access.grant("127.0.0.1", key=KEY_A).allows(QueryKind.AXFR)
