@@ -215,6 +215,8 @@ def read_messages(port: int, *, records: int, key: Key | None = None) -> tuple[b
         stream.sendall(request)
         while found < records + APEX_RECORDS:
             message = lines.read(int.from_bytes(lines.read(2), "big"))
+            assert message, f"the transfer ended after {found} records"
+            assert not message[3] & 0xF, "the transfer was refused"
             messages.append(message)
             found += int.from_bytes(message[6:8], "big")
     return mac, messages
