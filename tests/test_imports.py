@@ -108,9 +108,11 @@ def test_what_is_imported_is_asked_for() -> None:
     distributions = importlib.metadata.packages_distributions()
     for module in ("actors", "tapir"):
         for path in (REPOSITORY / module).rglob("*.py"):
+            # A kernel's text names its types by the compiler's module; where that is not installed, shim.py is it.
+            here = {"actors", "tapir"} | ({"cython"} if path.parent == REPOSITORY / "tapir/kernels" else set())
             for node in ast.walk(ast.parse(path.read_text())):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-                for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"actors", "tapir"}:
+                for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - here:
                     given_by = {distribution.lower() for distribution in distributions.get(name, [name])}
                     assert given_by & asked_for, f"{path} imports {name}"

@@ -39,7 +39,7 @@ locals = returns = exceptval = boundscheck = wraparound = cdivision = nogil_func
 nogil: Final = _Lock()
 gil: Final = _Lock()
 char = schar = uchar = short = ushort = int = uint = long = ulong = longlong = ulonglong = _Type()  # noqa: A001
-bint = Py_ssize_t = size_t = double = p_uchar = _Type()
+bint = Py_ssize_t = size_t = double = void = p_uchar = const = _Type()
 
 
 def cast(_: object, value: T, **__: object) -> T:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stores import entries_of
 
 from tapir.model.actions import Action
 from tapir.model.blocks import EMPTY_RECORDS, ListBlock, NameBlock, RecordBlock, RecordDelta, VersionDelta
@@ -167,7 +168,7 @@ def test_a_flipped_octet_of_the_lists_is_noticed_or_harmless(tmp_path: Path, cam
         )
         store.set_pending(source, content=ListBlock.of([(names[0], 1)]), reason="r", digest="d3", loaded_at=3)
     before = store.load_all()
-    content = dict(store.load("one"))
+    content = entries_of(store.load("one"))
     store.close()
     sound = path.read_bytes()
     damaged = tmp_path / "damaged.db"
@@ -184,8 +185,8 @@ def test_a_flipped_octet_of_the_lists_is_noticed_or_harmless(tmp_path: Path, cam
         try:
             assert store.load_all() == before
             for source in ("one", "two"):
-                assert dict(store.load(source)) == content
-                assert dict(store.load_pending(source)) == {names[0]: 1}
+                assert entries_of(store.load(source)) == content
+                assert entries_of(store.load_pending(source)) == {names[0]: 1}
         except StoreCorrupt:
             corrupt += 1
         finally:

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from stores import entries_of
 
 from tapir.model.actions import Action
 from tapir.model.blocks import EMPTY_RECORDS, ListBlock, RecordBlock, RecordDelta, VersionDelta
@@ -119,7 +120,7 @@ def test_a_list_that_does_not_fit_leaves_all_lists_as_they_were(tmp_path: Path) 
         with pytest.raises(StoreFull):
             attempt()
         assert store.load_all() == before
-    assert dict(store.load("one")) == {first: 1}
+    assert entries_of(store.load("one")) == {first: 1}
     store.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from stores import entries_of
 
 from tapir.model.blocks import EMPTY_NAMES, ListBlock, LookupList, NameBlock
 from tapir.model.messages.lists import Refusal
@@ -52,8 +53,8 @@ def test_all_that_status_shows_survives(path: Path) -> None:
     assert store.load_all() == (
         StoredList(source="feed", digest="d1", loaded_at=11, refusals=REFUSALS, pending=pending),
     )
-    assert dict(store.load("feed")) == {A: 1, B: 0}
-    assert dict(store.load_pending("feed")) == {C: 7}
+    assert entries_of(store.load("feed")) == {A: 1, B: 0}
+    assert entries_of(store.load_pending("feed")) == {C: 7}
     store.close()
 
 
@@ -63,7 +64,7 @@ def test_what_is_accepted_becomes_the_content(path: Path) -> None:
     store.set_pending("feed", content=block({C: 7}), reason="it shrinks", digest="d2", loaded_at=12, refusals=REFUSALS)
     store.accept_pending("feed")
     assert store.load_all() == (StoredList(source="feed", digest="d2", loaded_at=12, refusals=REFUSALS),)
-    assert dict(store.load("feed")) == {C: 7}
+    assert entries_of(store.load("feed")) == {C: 7}
     with pytest.raises(KeyError):
         store.load_pending("feed")
     with pytest.raises(KeyError):
@@ -81,7 +82,7 @@ def test_a_source_may_have_nothing_but_what_is_held_back(path: Path) -> None:
     with pytest.raises(KeyError):
         store.change("feed", removed=EMPTY_NAMES, upserted=block({A: 1}), digest="d", loaded_at=2)
     store.accept_pending("feed")
-    assert dict(store.load("feed")) == {C: 7}
+    assert entries_of(store.load("feed")) == {C: 7}
     store.close()
 
 
@@ -106,12 +107,12 @@ def test_several_sources_change_together_or_not_at_all(path: Path) -> None:
     with pytest.raises(KeyError):
         fail_in_the_end()
     assert store.load_all() == before
-    assert dict(store.load("one")) == {A: 1}
+    assert entries_of(store.load("one")) == {A: 1}
     with store.transaction() as transaction:
         transaction.change("one", removed=NameBlock.of([A]), upserted=block({B: 2}), digest="d2", loaded_at=2)
         transaction.replace("two", content=block({C: 3}), digest="d3", loaded_at=3)
     assert {stored.source: stored.digest for stored in store.load_all()} == {"one": "d2", "two": "d3"}
-    assert dict(store.load("one")) == {B: 2}
+    assert entries_of(store.load("one")) == {B: 2}
     store.close()
 
 
@@ -151,11 +152,11 @@ def test_many_changes_do_not_grow_the_file_without_bound(path: Path, monkeypatch
             digest=str(round_number),
             loaded_at=round_number,
         )
-    assert dict(store.load("feed")) == expected
+    assert entries_of(store.load("feed")) == expected
     store.close()
     assert path.stat().st_size < 100_000
     store = ListStore.open(path)
-    assert dict(store.load("feed")) == expected
+    assert entries_of(store.load("feed")) == expected
     store.close()
 
 
@@ -236,9 +237,9 @@ class ListStoreMachine(RuleBasedStateMachine):
         assert {source for source, entry in stored.items() if entry.digest is not None} == set(self.content)
         assert {source for source, entry in stored.items() if entry.pending is not None} == set(self.pending)
         for source, entries in self.content.items():
-            assert dict(self.store.load(source)) == entries
+            assert entries_of(self.store.load(source)) == entries
         for source, entries in self.pending.items():
-            assert dict(self.store.load_pending(source)) == entries
+            assert entries_of(self.store.load_pending(source)) == entries
 
 
 @pytest.mark.parametrize("small", [0, 64 * 1024], ids=["folding at once", "folding late"])
@@ -265,7 +266,7 @@ def test_a_list_that_is_looked_up_is_a_reference_also_while_it_is_held(path: Pat
     assert store.load("feed") == one
     store.set_pending("feed", content=block({A: 0, B: 0}), reason="it shrinks", digest="d5", loaded_at=5)
     store.accept_pending("feed")
-    assert dict(store.load("feed")) == {A: 0, B: 0}
+    assert entries_of(store.load("feed")) == {A: 0, B: 0}
     store.change("feed", removed=NameBlock.of([A]), upserted=block({C: 0}), digest="d6", loaded_at=6)
-    assert dict(store.load("feed")) == {B: 0, C: 0}
+    assert entries_of(store.load("feed")) == {B: 0, C: 0}
     store.close()

@@ -3,6 +3,7 @@
 import contextlib
 import random
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -13,7 +14,7 @@ from tapir.store.errors import StoreCorrupt, StoreError
 from tapir.store.overrides import OverrideStore
 
 
-def override(entry: str, kind: ListKind = ListKind.DENY, **fields: object) -> Override:
+def override(entry: str, kind: ListKind = ListKind.DENY, **fields: Any) -> Override:
     return attrs.evolve(Override(entry=entry, kind=kind, user="ops", at=7, until=None, reason="why ☂"), **fields)
 
 
@@ -32,7 +33,8 @@ def test_what_was_changed_is_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_thousand_random_changes_are_what_a_dictionary_says(tmp_path: Path) -> None:
     # Long reasons, so that the log is folded into the snapshot some times.
-    rng, oracle = random.Random(3), {}
+    rng = random.Random(3)
+    oracle: dict[str, Override] = {}
     path = tmp_path / "overrides.db"
     store = OverrideStore.open(path)
     for step in range(400):

@@ -3,8 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from tapir.model.blocks import ListBlock, LookupList
+from tapir.model.names import Name
 from tapir.store.errors import StoreCorrupt
 from tapir.store.zones import ZoneStore
+
+
+def entries_of(content: ListBlock | LookupList) -> dict[Name, int]:
+    """The names and tags of a list that was stored as such, and not as where it is looked up."""
+    assert isinstance(content, ListBlock)
+    return dict(content)
 
 
 class FailingStore:

@@ -56,7 +56,10 @@ def test_what_was_saved_is_restored(path: Path, archive: ListArchive) -> None:
     assert first.content is not None
     second = attrs.evolve(first, content=content("b.example", "c.example"))
     assert second.content is not None
-    archive.save_content(second, difference(first.content.block, second.content.block))
+    before, after = first.content.block, second.content.block
+    assert isinstance(before, ListBlock)
+    assert isinstance(after, ListBlock)
+    archive.save_content(second, difference(before, after))
     held = attrs.evolve(second, pending=content("z.example"), held_because="shrinks")
     archive.save_pending(held)
     archive.close()
