@@ -4,6 +4,7 @@ They have what was decided after every edit, and took the edit alone; with a key
 nothing, and catch up when that is mended.
 """
 
+import json
 import random
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ import attrs
 import dns.message
 import dns.rcode
 import pytest
-from secondaries import Secondary, SecurePop, Starter
+from peers import ZONE
+from secondaries import ADDRESSES, SIGNS, Secondary, SecurePop, Starter, key_name, secret
 
 pytestmark = pytest.mark.interop
 
@@ -167,7 +169,7 @@ def test_every_edit_of_names_and_subtrees_reaches_all_five_by_ixfr(
     assert looked_up(first[1], lists.names()) == lists.decided()
     running = secondaries(pop)
     for secondary in running:
-        wait_until(lambda s=secondary: s.zone() == first, what=f"{secondary.tool} to have the zone")
+        wait_until(lambda s=secondary: s.has(first), what=f"{secondary.tool} to have the zone")
     before = counters_of(pop)
     assert before["transfers_full"] == pop.own_transfers + len(running)
 
@@ -182,7 +184,7 @@ def test_every_edit_of_names_and_subtrees_reaches_all_five_by_ixfr(
         decided = lists.decided()
         assert looked_up(content[1], lists.names()) == decided, said
         for secondary in running:
-            wait_until(lambda s=secondary, c=content: s.zone() == c, what=f"{said} to reach {secondary.tool}")
+            wait_until(lambda s=secondary, c=content: s.has(c), what=f"{said} to reach {secondary.tool}")
         # The resolvers read RFC 4592, too, each by itself. A few names each time, one that has just changed for sure.
         asked = [mark(source, number), *lists.rng.sample(UNIVERSE, 8)]
         for secondary in running:
@@ -202,3 +204,124 @@ def test_every_edit_of_names_and_subtrees_reaches_all_five_by_ixfr(
     told = {s["address"]: s["notify_state"] for s in pop.status()["secondaries"] if s["configured"]}
     assert set(told.values()) == {"acknowledged"}, told
     print(f"{edits} edits, counters: {after}")
+
+
+@attrs.frozen(kw_only=True)
+class Mistake:
+    """A setting of ours that does not fit a secondary's, and by which reason who is refused."""
+
+    reason: str
+    refused: tuple[str, ...]
+    make: Callable[[SecurePop], None]
+    mend: Callable[[SecurePop], None]
+
+
+def write_keys(pop: SecurePop, suffix: str = "") -> None:
+    for tool in SIGNS:
+        pop.write_key(tool, secret(tool + suffix))
+
+
+def swap_algorithms(pop: SecurePop) -> None:
+    swapped = {"hmac-sha256": "hmac-sha512", "hmac-sha384": "hmac-sha256", "hmac-sha512": "hmac-sha256"}
+    pop.algorithms = {tool: swapped[algorithm] for tool, algorithm in pop.algorithms.items()}
+
+
+MISTAKES = (
+    Mistake(
+        reason="tsig-badsig",
+        refused=tuple(SIGNS),
+        make=lambda pop: write_keys(pop, " but wrong"),
+        mend=write_keys,
+    ),
+    Mistake(
+        reason="tsig-badkey",
+        refused=tuple(SIGNS),
+        make=swap_algorithms,
+        mend=lambda pop: setattr(pop, "algorithms", dict(SIGNS)),
+    ),
+    Mistake(
+        reason="acl",
+        refused=TOOLS,
+        # Over TLS what comes in clear; by the key of another; signed what is not.
+        make=lambda pop: pop.demands.update(
+            knot={"tls": True},
+            pdns={"tls": True},
+            nsd={"key": key_name("knot")},
+            bind={"key": key_name("knot")},
+            unbound={"key": key_name("knot")},
+        ),
+        mend=lambda pop: pop.demands.clear(),
+    ),
+)
+
+
+def test_who_comes_with_a_wrong_key_or_way_gets_nothing_and_catches_up_when_that_is_mended(
+    pop: SecurePop, secondaries: Callable[..., list[Secondary]], wait_until: Callable[..., Any]
+) -> None:
+    # They look by themselves, too: a NOTIFY that is signed by a wrong key says nothing to them.
+    pop.extra["services"] = {"rpz": {"zonename": f"{ZONE}.", "soa": {"refresh": 2, "retry": 1}}}
+    names = [f"n{number}.example" for number in range(100)]
+    pop.add_source("deny", "denylist", names)
+    pop.start()
+    daemon = pop.daemon
+    assert daemon is not None
+    running = secondaries(pop)
+    for secondary in running:
+        wait_until(lambda s=secondary: s.has(pop.axfr()), what=f"{secondary.tool} to have the zone")
+    assert not pop.status()["server"]["refusals"]
+
+    for mistake in MISTAKES:
+        before = pop.axfr()
+        logged = len(daemon.output())
+        mistake.make(pop)
+        reload(pop, wait_until)
+        counted = transfers(pop)
+        names.append(f"{mistake.reason}.example")
+        pop.write_list("deny", names)
+        wait_until(lambda b=before: pop.serial() == b[0] + 1, what="the edit to be published")
+        for tool in mistake.refused:
+            wait_until(
+                lambda t=tool, n=logged: f" from {ADDRESSES[t]}: " in refusals_in(daemon.output()[n:]),
+                what=f"{tool} to be refused and the log to say it",
+            )
+        after = pop.axfr()
+        took = {secondary.tool for secondary in running if secondary.tool not in mistake.refused}
+        for secondary in running:
+            if secondary.tool in took:
+                wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to have it all the same")
+            else:
+                assert secondary.zone() == before, secondary.tool
+        assert transfers(pop) == counted + len(took)
+        assert dict(pop.status()["server"]["refusals"])[mistake.reason] >= len(mistake.refused)
+
+        mistake.mend(pop)
+        reload(pop, wait_until)
+        for secondary in running:
+            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up", seconds=60)
+        refused = refusals_in(daemon.output()[logged:])
+        assert mistake.reason == "acl" or "TSIG" in refused or mistake.reason[5:].upper() in refused, refused
+    reasons = set(dict(pop.status()["server"]["refusals"]))
+    assert reasons == {mistake.reason for mistake in MISTAKES}
+    for tool in SIGNS:
+        for text in (secret(tool), secret(f"{tool} but wrong")):
+            assert text not in daemon.output()
+            assert text not in json.dumps(pop.status())
+
+
+def reload(pop: SecurePop, wait_until: Callable[..., Any]) -> None:
+    """Write the configuration, reload it, and wait until it is in effect."""
+    assert pop.daemon is not None
+    daemon, before = pop.daemon, len(pop.daemon.output())
+    pop.write_config()
+    pop.reload()
+    wait_until(lambda: "the new configuration is in effect" in daemon.output()[before:], what="the reload")
+
+
+def refusals_in(log: str) -> str:
+    return "\n".join(line for line in log.splitlines() if ": refused " in line)
+
+
+def transfers(pop: SecurePop) -> int:
+    """How many transfers others than this test took."""
+    counters = counters_of(pop)
+    return counters["transfers_full"] + counters.get("transfers_incremental", 0) - pop.own_transfers

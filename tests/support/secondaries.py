@@ -6,6 +6,7 @@ the loopback network, so the product's rules and its counters of refusals tell t
 
 import base64
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -47,9 +48,9 @@ def key_name(tool: str) -> str:
     return f"{tool}.key.example"
 
 
-def secret(seed: int) -> str:
-    """A secret in base64; another one for another `seed`."""
-    return base64.b64encode(bytes((seed + step) % 256 for step in range(64))).decode()
+def secret(seed: str) -> str:
+    """A secret in base64; another one for another `seed`, which is the tool's name for the right one."""
+    return base64.b64encode(hashlib.sha512(seed.encode()).digest()).decode()
 
 
 @attrs.define(kw_only=True)
@@ -59,6 +60,9 @@ class SecurePop(Pop):
     tls_port: int
     ports: dict[str, int]
     authority: Authority
+    algorithms: dict[str, str] = attrs.field(factory=lambda: dict(SIGNS))
+    demands: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    """of a tool: what else than usual its rule says"""
     own_transfers: int = 0
 
     @classmethod
@@ -73,16 +77,11 @@ class SecurePop(Pop):
             authority=Authority(directory),
         )
         pair = pop.authority.issue(SERVER_NAME)
-        for seed, tool in enumerate(SIGNS):
-            pop.write_key(tool, secret(seed))
+        for tool in SIGNS:
+            pop.write_key(tool, secret(tool))
         pop.extra = {
-            "keys": {
-                key_name(tool): {"algorithm": algorithm, "secret-file": str(pop.key_file(tool))}
-                for tool, algorithm in SIGNS.items()
-            },
             "dnsengine": {
                 "addresses": [f"127.0.0.1:{pop.port}"],
-                "access": [{"from": OURS}, *(rule for tool in tools if tool not in KEYED for rule in pop.rules(tool))],
                 "tls": {
                     "addresses": [f"127.0.0.1:{pop.tls_port}"],
                     "certificate": str(pair.certificate),
@@ -95,11 +94,18 @@ class SecurePop(Pop):
 
     def rules(self, tool: str) -> list[dict[str, Any]]:
         """What `tool` may ask, if no output says it."""
-        rule: dict[str, Any] = {"from": ADDRESSES[tool], "tls": tool in OVER_TLS}
+        rule = {"from": ADDRESSES[tool], **self.wanted(tool)}
         if tool in SIGNS:
-            return [{**rule, "key": key_name(tool)}]
+            return [rule]
         # Whether there is news, unbound asks in clear.
         return [rule, {"from": ADDRESSES[tool], "allow": "soa"}]
+
+    def wanted(self, tool: str) -> dict[str, Any]:
+        """How `tool` must ask."""
+        wanted: dict[str, Any] = {"tls": tool in OVER_TLS}
+        if tool in SIGNS:
+            wanted["key"] = key_name(tool)
+        return {**wanted, **self.demands.get(tool, {})}
 
     def key_file(self, tool: str) -> Path:
         """Where our side of the key of `tool` is."""
@@ -113,6 +119,12 @@ class SecurePop(Pop):
 
     def write_config(self) -> None:
         """As `Pop`, with an output for each secondary that listens to NOTIFY."""
+        self.extra["keys"] = {
+            key_name(tool): {"algorithm": self.algorithms[tool], "secret-file": str(self.key_file(tool))}
+            for tool in SIGNS
+        }
+        rules = [rule for tool in self.ports if tool not in KEYED for rule in self.rules(tool)]
+        self.extra["dnsengine"]["access"] = [{"from": OURS}, *rules]
         super().write_config()
         outputs = {
             tool: {
@@ -120,8 +132,7 @@ class SecurePop(Pop):
                 "name": tool,
                 "format": "rpz",
                 "downstream": f"{LISTENS[tool]}:{port}",
-                **({"key": key_name(tool)} if tool in KEYED else {}),
-                **({"tls": True} if tool in KEYED & OVER_TLS else {}),
+                **(self.wanted(tool) if tool in KEYED else {}),
             }
             for tool, port in self.ports.items()
             if tool in NOTIFIED
@@ -146,6 +157,11 @@ class Secondary(Resolver):
 
     tool: str
     address: str
+
+    def has(self, content: Content) -> bool:
+        """Whether its zone is `content`; fails the test when it has ended."""
+        assert self.daemon.alive(), f"{self.tool} has ended"
+        return self.zone() == content
 
     def ask(self, name: str, rdtype: str = "A") -> dns.message.Message:
         """A client's question; SERVFAIL or silence is asked again."""
@@ -172,25 +188,27 @@ class Starter:
         self._program = program
         self._internet = internet
 
-    def start(self, pop: SecurePop, tool: str, *, text: str | None = None) -> Secondary:
-        """The secondary `tool`, with its key's secret, or with `text` for one."""
+    def start(self, pop: SecurePop, tool: str) -> Secondary:
+        """The secondary `tool`."""
         folder = self._folder / tool
         folder.mkdir()
-        text = secret(list(SIGNS).index(tool)) if text is None and tool in SIGNS else text
-        secondary: Secondary = getattr(self, f"_{tool}")(pop, folder, text)
-        return secondary
+        starts = {
+            "knot": self._knot,
+            "nsd": self._nsd,
+            "bind": self._bind,
+            "pdns": self._pdns,
+            "unbound": self._unbound,
+        }
+        return starts[tool](pop, folder)
 
     def _run(
-        self, tool: str, folder: Path, command: list[str], *, port: int,
-        read_zone: Callable[[], Content | None],
-    ) -> Secondary:  # fmt: skip
+        self, tool: str, folder: Path, command: list[str], port: int, read_zone: Callable[[], Content | None]
+    ) -> Secondary:
         daemon = Daemon.start(tool, command, directory=folder)
         self._daemons.append(daemon)
-        return Secondary(
-            daemon=daemon, port=port, read_zone=read_zone, tool=tool, address=LISTENS[tool],
-        )  # fmt: skip
+        return Secondary(daemon=daemon, port=port, read_zone=read_zone, tool=tool, address=LISTENS[tool])
 
-    def _knot(self, pop: SecurePop, folder: Path, text: str) -> Secondary:
+    def _knot(self, pop: SecurePop, folder: Path) -> Secondary:
         address, port, key = ADDRESSES["knot"], pop.ports["knot"], key_name("knot")
         (folder / "knot.conf").write_text(
             f'server:\n    rundir: {folder}\n    listen: {address}@{port}\n    identity: ""\n'
@@ -198,40 +216,36 @@ class Starter:
             f"control:\n    listen: {folder}/knot.sock\n"
             f"database:\n    storage: {folder}\n"
             "log:\n  - target: stderr\n    any: info\n"
-            f"key:\n  - id: {key}\n    algorithm: {SIGNS['knot']}\n    secret: {text}\n"
+            f"key:\n  - id: {key}\n    algorithm: {SIGNS['knot']}\n    secret: {secret('knot')}\n"
             f"remote:\n  - id: pop\n    address: 127.0.0.1@{pop.port}\n    via: {address}\n    key: {key}\n"
             f"acl:\n  - id: pop\n    address: 127.0.0.1\n    key: {key}\n    action: notify\n"
             "  - id: test\n    address: 127.0.0.0/8\n    action: transfer\n"
             f"zone:\n  - domain: {ZONE}.\n    storage: {folder}\n    master: pop\n    acl: [pop, test]\n"
         )
-        return self._run(
-            "knot", folder, [self._program("knot"), "-c", "knot.conf"], port=port,
-            read_zone=lambda: transferred(address, port),
-        )  # fmt: skip
+        command = [self._program("knot"), "-c", "knot.conf"]
+        return self._run("knot", folder, command, port, lambda: transferred(address, port))
 
-    def _nsd(self, pop: SecurePop, folder: Path, text: str) -> Secondary:
+    def _nsd(self, pop: SecurePop, folder: Path) -> Secondary:
         address, port, key = ADDRESSES["nsd"], pop.ports["nsd"], key_name("nsd")
         (folder / "nsd.conf").write_text(
             f'server:\n    ip-address: {address}@{port}\n    server-count: 1\n    username: ""\n    chroot: ""\n'
             f'    database: ""\n    zonesdir: {folder}\n    pidfile: {folder}/nsd.pid\n    verbosity: 3\n'
             f"    xfrdfile: {folder}/xfrd.state\n    xfrdir: {folder}\n    zonelistfile: {folder}/zone.list\n"
             f"    xfrd-reload-timeout: 0\n    tls-cert-bundle: {pop.authority.ca}\n"
-            f"remote-control:\n    control-enable: yes\n    control-interface: {folder}/nsd.sock\n"
-            f"key:\n    name: {key}\n    algorithm: {SIGNS['nsd']}\n    secret: {text}\n"
+            "remote-control:\n    control-enable: no\n"  # Debian's is on, at a port that all would share
+            f"key:\n    name: {key}\n    algorithm: {SIGNS['nsd']}\n    secret: {secret('nsd')}\n"
             f"tls-auth:\n    name: pop\n    auth-domain-name: {SERVER_NAME}\n"
             f"zone:\n    name: {ZONE}\n    zonefile: {ZONE}.zone\n"
             f"    request-xfr: 127.0.0.1@{pop.tls_port} {key} pop\n    allow-notify: 127.0.0.1 {key}\n"
             f"    outgoing-interface: {address}\n    provide-xfr: 127.0.0.0/8 NOKEY\n"
         )
-        return self._run(
-            "nsd", folder, [self._program("nsd"), "-d", "-c", "nsd.conf"], port=port,
-            read_zone=lambda: transferred(address, port),
-        )  # fmt: skip
+        command = [self._program("nsd"), "-d", "-c", "nsd.conf"]
+        return self._run("nsd", folder, command, port, lambda: transferred(address, port))
 
-    def _bind(self, pop: SecurePop, folder: Path, text: str) -> Secondary:
+    def _bind(self, pop: SecurePop, folder: Path) -> Secondary:
         address, port, key = LISTENS["bind"], pop.ports["bind"], key_name("bind")
         (folder / "named.conf").write_text(
-            f'key "{key}" {{ algorithm {SIGNS["bind"]}; secret "{text}"; }};\n'
+            f'key "{key}" {{ algorithm {SIGNS["bind"]}; secret "{secret("bind")}"; }};\n'
             f'tls pop {{ ca-file "{pop.authority.ca}"; remote-hostname "{SERVER_NAME}"; }};\n'
             "options {\n"
             f'    directory "{folder}"; pid-file none; session-keyfile none; lock-file none;\n'
@@ -242,15 +256,15 @@ class Starter:
             "};\ncontrols { };\n"
             f'zone "{ZONE}" {{ type secondary; file "dnstapir.zone"; masterfile-format text; notify no;\n'
             f'    primaries {{ 127.0.0.1 port {pop.tls_port} key "{key}" tls pop; }};\n'
-            f"    transfer-source {ADDRESSES['bind']};\n"
+            f"    transfer-source {ADDRESSES['bind']}; use-alt-transfer-source no;\n"
+            # As the SOA says; by itself BIND asks every 300 s, and after a failure 500 s later, at the most.
+            "    min-refresh-time 1; min-retry-time 1;\n"
             "    allow-transfer { 127.0.0.0/8; }; allow-notify { 127.0.0.1; }; };\n"
         )
-        return self._run(
-            "bind", folder, [self._program("bind"), "-g", "-c", "named.conf", "-n", "1", "-U", "1"], port=port,
-            read_zone=lambda: transferred(address, port),
-        )  # fmt: skip
+        command = [self._program("bind"), "-g", "-c", "named.conf", "-n", "1", "-U", "1"]
+        return self._run("bind", folder, command, port, lambda: transferred(address, port))
 
-    def _unbound(self, pop: SecurePop, folder: Path, _text: str | None) -> Secondary:
+    def _unbound(self, pop: SecurePop, folder: Path) -> Secondary:
         address, port, zonefile = ADDRESSES["unbound"], pop.ports["unbound"], folder / "dnstapir.zone"
         (folder / "unbound.conf").write_text(
             f'server:\n    directory: "{folder}"\n    chroot: ""\n    username: ""\n    pidfile: ""\n'
@@ -262,18 +276,15 @@ class Starter:
             f'forward-zone:\n    name: "."\n    forward-addr: 127.0.0.1@{self._internet}\n'
             f"rpz:\n    name: {ZONE}\n    primary: 127.0.0.1@{pop.tls_port}#{SERVER_NAME}\n"
             f"    allow-notify: 127.0.0.1\n    zonefile: {zonefile}\n"
-            f"remote-control:\n    control-enable: yes\n    control-interface: {folder}/unbound.sock\n"
         )
-        return self._run(
-            "unbound", folder, [self._program("unbound"), "-d", "-p", "-c", "unbound.conf"], port=port,
-            read_zone=lambda: from_file(zonefile),
-        )  # fmt: skip
+        command = [self._program("unbound"), "-d", "-p", "-c", "unbound.conf"]
+        return self._run("unbound", folder, command, port, lambda: from_file(zonefile))
 
-    def _pdns(self, pop: SecurePop, folder: Path, text: str) -> Secondary:
+    def _pdns(self, pop: SecurePop, folder: Path) -> Secondary:
         address, port, dump = ADDRESSES["pdns"], pop.ports["pdns"], folder / "dnstapir.zone"
         (folder / "rpz.lua").write_text(
             f'rpzPrimary("127.0.0.1:{pop.port}", "{ZONE}", {{ refresh = 1, localAddress = "{address}",\n'
-            f'    tsigname = "{key_name("pdns")}", tsigalgo = "{SIGNS["pdns"]}", tsigsecret = "{text}",\n'
+            f'    tsigname = "{key_name("pdns")}", tsigalgo = "{SIGNS["pdns"]}", tsigsecret = "{secret("pdns")}",\n'
             f'    dumpFile = "{dump}" }})\n'
         )
         settings = {
@@ -285,7 +296,7 @@ class Starter:
             "disable-syslog": "yes", "loglevel": 6, "hint-file": "no", "max-cache-ttl": 15,
         }  # fmt: skip
         command = [self._program("pdns-recursor"), *(f"--{key}={value}" for key, value in settings.items())]
-        return self._run("pdns", folder, command, port=port, read_zone=lambda: from_file(dump))
+        return self._run("pdns", folder, command, port, lambda: from_file(dump))
 
 
 def transferred(address: str, port: int) -> Content | None:
