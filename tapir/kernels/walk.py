@@ -183,13 +183,15 @@ def settle(
     """Find out which of `nodes` are covered and which needed (`tapir.policy.compile` says what that is).
 
     `nodes` come parents first, and with each all above it; `decided` and `below` are what is decided for these names
-    and for the names below them. `needing` is kept from call to call: twice how many children are needed, plus 1
-    where the node is. `covered` is for `nodes` to be written, and 0 for the root.
+    and for the names below them; where a node is covered, nothing (0) and PASSTHRU (1) are the same record. `needing`
+    is kept from call to call: twice how many children are needed, plus 1 where the node is. `covered` is for `nodes` to
+    be written, and 0 for the root.
     """
     i: cython.Py_ssize_t
     node: cython.Py_ssize_t
     parent: cython.Py_ssize_t
     needed: cython.int
+    around: cython.int
     with cython.nogil:
         for i in range(len(nodes)):
             node = nodes[i]
@@ -199,7 +201,10 @@ def settle(
             node = nodes[i]
             parent = parents[node]
             needed = 0
-            if covered[node] and (decided[node] != below[parent] or below[node] != below[parent] or needing[node] > 1):
+            around = max(below[parent], 1)
+            if covered[node] and (
+                max(decided[node], 1) != around or max(below[node], 1) != around or needing[node] > 1
+            ):
                 needed = 1
             # Written to only where it changes: memory that is never written to is never taken.
             if needed != (needing[node] & 1):
