@@ -17,11 +17,12 @@ FLOOR := 95
 
 PYTEST_ARGS ?=
 
-.PHONY: help run test check bench campaign clean distclean
+.PHONY: help run test test-uncompiled check bench campaign clean distclean
 
 help:
 	@echo 'make run       a POP on the lists of $(EXAMPLE), zone on 127.0.0.1:5359'
 	@echo 'make test      all tests, with the coverage floors   (PYTEST_ARGS=... for pytest)'
+	@echo 'make test-uncompiled   those of the pure rooms, with the kernels as Python'
 	@echo 'make check     format, lint, change notes, imports, types'
 	@echo 'make bench     the ratios that we promise'
 	@echo 'make campaign  kill loops, fuzzing and long edit histories, in full: takes hours'
@@ -64,6 +65,11 @@ test: $(BUILT)
 		$(BIN)/coverage report --include="$$room/*" --format=total --fail-under=$(FLOOR) || \
 			{ $(BIN)/coverage report --include="$$room/*"; echo "$$room is below $(FLOOR) %" >&2; exit 1; }; \
 	done
+
+# Deselected: what counts octets or names by the hundred thousand, and says nothing of the kernels' form.
+test-uncompiled: $(INSTALLED)
+	TAPIR_KERNELS=uncompiled $(BIN)/pytest tests/kernels tests/codec tests/policy tests/zone tests/store \
+		-m 'not slow and not upstream' -k 'not memory_flat and not takes_few_octets' $(PYTEST_ARGS)
 
 # Fastest first: what is wrong is said soon. Only a file that speaks of Trio or of async can lose a cancellation, and
 # flake8-async takes its time over each.

@@ -36,9 +36,9 @@ def kernels() -> list[Extension]:
         sys.stderr.write("tapir: no Cython, so the kernels stay Python: everything works, large lists are slow\n")
         return []
     sources = sorted(path.relative_to(ROOT) for path in (ROOT / "tapir" / "kernels").glob("*.py"))
-    return cythonize(
+    extensions: list[Extension] = cythonize(
         [
-            Extension(f"tapir.kernels.{source.stem}", [str(source)], optional=True, extra_compile_args=["-O3"])
+            Extension(f"tapir.kernels.{source.stem}", [str(source)], extra_compile_args=["-O3"])
             for source in sources
             if source.stem not in {"__init__", "shim"}
         ],
@@ -46,6 +46,9 @@ def kernels() -> list[Extension]:
         compiler_directives={"language_level": 3, "boundscheck": True, "wraparound": False, "cdivision": True},
         quiet=True,
     )
+    for extension in extensions:
+        extension.optional = True  # set here, for Cython makes extensions of its own, without it
+    return extensions
 
 
 class StampedBuild(build_py):

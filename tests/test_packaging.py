@@ -106,7 +106,7 @@ def test_sdist_and_the_wheel_made_from_it_keep_version_and_commit(tmp_path: Path
     for name in BUILD_FILES:
         if (REPOSITORY / name).exists():
             shutil.copy(REPOSITORY / name, source)
-    leave_out = shutil.ignore_patterns("__pycache__", "VERSION", "COMMIT", "*.egg-info")
+    leave_out = shutil.ignore_patterns("__pycache__", "VERSION", "COMMIT", "*.egg-info", "*.so")
     for package in ("actors", "tapir"):
         shutil.copytree(REPOSITORY / package, source / package, ignore=leave_out)
     sha = commit_all(source)
@@ -122,16 +122,16 @@ def test_sdist_and_the_wheel_made_from_it_keep_version_and_commit(tmp_path: Path
     assert (unpacked / "VERSION").read_text() == expected + "\n"
     assert (unpacked / "COMMIT").read_text() == sha + "\n"
 
-    build("--wheel", unpacked, tmp_path / "dist")
+    # Where nothing compiles, kernels stay Python.
+    build("--wheel", unpacked, tmp_path / "dist", CC="false")
     (wheel,) = (tmp_path / "dist").glob("*.whl")
-    assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")  # noqa: S202 - we have just made it
         names = set(archive.namelist())
     assert {"actors/py.typed", "tapir/py.typed", "tapir/VERSION", "tapir/COMMIT"} <= names
     modules = {str(path.relative_to(source)) for room in ("actors", "tapir") for path in (source / room).rglob("*.py")}
     assert modules <= names
-    assert not any(name.startswith(("tests", "docs", "deploy")) for name in names)
+    assert not any(name.startswith(("tests", "docs", "deploy")) or name.endswith((".c", ".so")) for name in names)
     assert ask_version(tmp_path / "installed") == f"{expected} {sha}"
 
 
@@ -149,10 +149,10 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def build(kind: str, source: Path, destination: Path) -> None:
+def build(kind: str, source: Path, destination: Path, **environment: str) -> None:
     """Build without isolation: the environment has setuptools, and the test needs no network."""
     command = [sys.executable, "-m", "build", "--no-isolation", kind, "--outdir", str(destination), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -23,6 +23,7 @@ from tapir.app.logs import LogSettings, configure_logging
 from tapir.app.memory import give_memory_back
 from tapir.app.systemd import ServiceManager
 from tapir.app.tree import Tree
+from tapir.kernels import uncompiled
 from tapir.model.messages.control import HealthStatus
 from tapir.services.control.status import ProcessFacts
 from tapir.store.errors import StoreError
@@ -63,6 +64,8 @@ def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
         return WRONG_CONFIGURATION
     problems = _set_up_logging(config)
     _say_version()  # here, so that it is the first line of log files as well
+    if slow := uncompiled():
+        log.warning("not compiled: %s; everything works, and large lists take long", ", ".join(slow))
     _log_notices(problems, config.notices)
     try:
         state = StateDirectory.open(config.state_dir)

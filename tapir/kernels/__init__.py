@@ -8,6 +8,7 @@ is there; the tests run both ways.
 
 import importlib.util
 import os
+import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -33,6 +34,13 @@ class _SourceFinder:
 def compiled(kernel: ModuleType) -> bool:
     """Whether `kernel`, a module of this package, is loaded in its compiled form."""
     return not (kernel.__file__ or "").endswith(".py")
+
+
+def uncompiled() -> tuple[str, ...]:
+    """The names of the kernels that run as Python here."""
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "shim"]
+    specs = {name: importlib.util.find_spec(_PREFIX + name) for name in names}
+    return tuple(name for name, spec in specs.items() if spec is None or (spec.origin or "").endswith(".py"))
 
 
 if os.environ.get("TAPIR_KERNELS") == "uncompiled":

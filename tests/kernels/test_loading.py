@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+HERE = Path(__file__).resolve().parents[2] / "tapir/kernels"
 
 PROBE = """
 import importlib, pkgutil, tapir.kernels as kernels
@@ -21,6 +24,13 @@ def probe(code: str, **environment: str) -> str:
 
 def test_switch_loads_the_text_of_every_kernel() -> None:
     assert probe(PROBE, TAPIR_KERNELS="uncompiled").strip() in {"{False}", "{None}"}
+
+
+def test_it_is_known_what_is_not_compiled() -> None:
+    code = "from tapir.kernels import uncompiled; print(*uncompiled())"
+    names = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in {"__init__", "shim"})
+    assert probe(code, TAPIR_KERNELS="uncompiled").split() == names
+    assert {*probe(code, TAPIR_KERNELS="").split()} <= {name for name in names if not [*HERE.glob(f"{name}.*.so")]}
 
 
 def test_kernels_load_without_cython() -> None:
