@@ -22,6 +22,10 @@ class ConsoleUnreachableError(TapirError):
     """There is no process to ask, or it does not let us."""
 
 
+class ConsoleForbiddenError(ConsoleUnreachableError):
+    """There may be a process, and it is not ours to ask."""
+
+
 class ConsoleRefusedError(TapirError):
     """The process answered that it will not, and why."""
 
@@ -93,7 +97,7 @@ async def open_console(state_dir: Path) -> AsyncIterator[ConsoleClient]:
             f"no tapir runs on {state_dir} ({path} was left behind by one that was killed); start it"
         ) from None
     except PermissionError:
-        raise ConsoleUnreachableError(
+        raise ConsoleForbiddenError(
             f"{path} is not open to you: be the user that runs tapir, or in its group"
         ) from None
     except OSError as exc:

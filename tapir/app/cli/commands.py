@@ -213,10 +213,17 @@ def _until_interrupted(state_dir: Path, use: Callable[[ConsoleClient], Awaitable
         return DONE  # how one leaves what has no end
 
 
+class _Screen(Console):
+    """A reader that goes away is the caller's to handle: Rich would leave through whatever waits around us."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def screen() -> Console:
     """What tables are printed on."""
     # Off a terminal, lines are not folded at 80 columns: they are for grep.
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
+    return _Screen(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
 
 
 def _print_json(document: Any) -> None:

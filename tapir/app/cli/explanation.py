@@ -13,8 +13,10 @@ def render_explanation(explanation: Mapping[str, Any], *, now: float) -> Rendera
     """Why a name is answered as it is, and since when, as sentences."""
     action = explanation["action"]
     stage, winner = explanation["stage"], explanation["winner"]
-    absent = "is allowed, and not in the zone" if stage == "allowlist" else "is not in the zone"
-    headline = f"{explanation['name']} {absent}" if action == "NONE" else f"{explanation['name']}: {action}"
+    # Under a wildcard that blocks, what is to pass has a record that says so.
+    absent = "let through by the zone" if explanation["emitted"] else "not in the zone"
+    passes = f"is allowed, and {absent}" if stage == "allowlist" else f"is {absent}"
+    headline = f"{explanation['name']} {passes}" if action == "NONE" else f"{explanation['name']}: {action}"
     text = Text(headline, style="bold")
     if stage != "none":
         rule = "" if winner == stage else f", rule {winner}" if winner else ", and none of its rules fires"

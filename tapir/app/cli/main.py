@@ -1,5 +1,6 @@
 """`tapir`: the command line, mapped onto one function a command."""
 
+import errno
 import os
 import signal
 import sys
@@ -289,11 +290,30 @@ def zone_set_serial(
 
 def main() -> None:
     """The entry point of the `tapir` command."""
+    if sys.stdout is None:
+        # `>&-`: what is said has nowhere to go, what is done is done.
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where what fails has a name
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         # `tapir status | head`: the reader has seen enough, and what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_WRITE:
+            raise
+        _drop_output()
+        print(f"tapir: the answer cannot be written: {exc.strerror}", file=sys.stderr)
+        sys.exit(1)
+
+
+_CANNOT_WRITE: Final = frozenset({errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT})
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

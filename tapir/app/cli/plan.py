@@ -11,7 +11,7 @@ from typing import Any, Final
 import trio
 
 from tapir.app.cli import commands
-from tapir.app.cli.client import ConsoleRefusedError, ConsoleUnreachableError, open_console
+from tapir.app.cli.client import ConsoleForbiddenError, ConsoleRefusedError, ConsoleUnreachableError, open_console
 from tapir.app.config import Config, ConfigErrors, load
 from tapir.app.config.inforce import ForeignConfigError, restore_in_force
 from tapir.app.plan import Plan, RecordChange, RecordChanges, make_plan
@@ -41,7 +41,7 @@ def plan(config_dir: Path, state_dir: Path | None, *, show_all: bool, as_json: b
         running, why = _ask_running(folder, config)
         most = None if show_all else _FIRST
         found = make_plan(config, running=running, state_dir=folder, now=time.time_ns() // 1000, most=most)
-    except (StoreError, ForeignConfigError) as exc:
+    except (StoreError, ForeignConfigError, ConsoleForbiddenError) as exc:
         print(f"tapir: {exc}", file=sys.stderr)
         return commands.NOT_DONE
     if as_json:
@@ -53,7 +53,10 @@ def plan(config_dir: Path, state_dir: Path | None, *, show_all: bool, as_json: b
 
 
 def _ask_running(state_dir: Path, new: Config) -> tuple[Config | None, str]:
-    """What the process that runs goes by; None, and why, when there is none to ask. Raises ForeignConfigError."""
+    """What the process that runs goes by; None, and why, when there is none to ask.
+
+    Raises ForeignConfigError, and ConsoleForbiddenError where one may run that we are not to ask.
+    """
 
     async def ask() -> Any:
         async with open_console(state_dir) as client:
@@ -62,6 +65,8 @@ def _ask_running(state_dir: Path, new: Config) -> tuple[Config | None, str]:
 
     try:
         return restore_in_force(trio.run(partial(ask)), new), ""
+    except ConsoleForbiddenError:
+        raise
     except ConsoleUnreachableError as exc:
         return None, str(exc)
     except ConsoleRefusedError as exc:
