@@ -8,7 +8,7 @@ from tapir.codec.rpz import target_of
 from tapir.model.actions import Action, ListKind
 from tapir.model.messages.lists import ListDescription
 from tapir.model.messages.policy import Explanation, ListHit, RuleOutcome
-from tapir.model.names import Name, format_name
+from tapir.model.names import Name, format_name, is_below
 from tapir.model.tags import format_tags, tag_names
 from tapir.policy.columns import TAPIR_LIST, Columns, Evidence
 from tapir.policy.lookups import Lookups
@@ -64,6 +64,7 @@ def explain(
         winner = stage
     lists = tuple(list_ for list_, _, _ in held if list_.kind.value == stage)
     own = _own_action(settings, lists) if winner else None
+    record, hidden = _record(name, slot, zone=zone, redirect=redirect, table=table, emitted=emitted)
     return Explanation(
         name=format_name(name),
         action=action,
@@ -71,9 +72,9 @@ def explain(
         hits=hits,
         rules=tuple(_outcome(rule, settings, seen, lists) for rule in rules),
         winner=winner,
-        emitted=_record(slot, zone=zone, redirect=redirect, table=table, emitted=emitted),
+        emitted=record,
         action_source=own.source if own is not None else "",
-        why=_why(settings, stage, winner, own, lists),
+        why=_why(settings, stage, winner, own, lists) + hidden,
     )
 
 
@@ -122,7 +123,7 @@ def _detail(rule: Rule, found: int, settings: PolicySettings, tags: int, *, coun
     match rule.name:
         case "numsources":
             weight = "" if found == count else f" of weight {found} together"
-            return f"{count} doubtlists{weight}, limit {rule.limit}"
+            return f"{count} doubtlist{'s' if count != 1 else ''}{weight}, limit {rule.limit}"
         case "numtapirtags":
             return f"{found} tags from {TAPIR_LIST}, limit {rule.limit}"
         case _:
@@ -162,13 +163,18 @@ def _why(
             return "no list holds it"
 
 
-def _record(slot: int, *, zone: Name, redirect: Name | None, table: NameTable, emitted: SlotColumn[np.uint8]) -> str:
-    """The record that a resolver finds for what `slot` decides, or nothing."""
+def _record(
+    name: Name, slot: int, *, zone: Name, redirect: Name | None, table: NameTable, emitted: SlotColumn[np.uint8]
+) -> tuple[str, str]:
+    """The record that a resolver finds for what `slot` decides, or nothing; and why it finds none although there is."""
     for at in table.path(slot):
         if action := emitted.at(at):
-            owner = format_name(Name(table.name_of(at)[:-1] + zone))
-            return f"{owner} CNAME {_target(Action(action), redirect)}"
-    return ""
+            rule = table.name_of(at)
+            owner = format_name(Name(rule[:-1] + zone))
+            if is_below(name, rule):
+                return "", f"; but no wildcard holds below its own label `*`, so {owner} does not answer"
+            return f"{owner} CNAME {_target(Action(action), redirect)}", ""
+    return "", ""
 
 
 def _target(action: Action, redirect: Name | None) -> str:

@@ -23,6 +23,7 @@ class PolicyState:
 
     For every name that can be looked up in `zone`, the records answer as `decide` does: by the name's own
     record, else by the wildcard below its closest encloser; PASSTHRU stands for "nothing" under a wildcard.
+    The exception is `a.*.x` and the like where `*.x` has a record: no wildcard holds for it (RFC 4592 §2.2.1).
     Mutable, and owned by one actor. After an exception that is not UnknownListError it is good for nothing.
     """
 

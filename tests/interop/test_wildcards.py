@@ -1,7 +1,7 @@
 """What we decide is what resolvers answer, also where wildcards, exact names and exceptions lie on top of each other.
 
 The zone stands for the decision by RFC 4592's rules on closest enclosers, as we read them; unbound and BIND have read
-them too. Random lists of exact names and wildcards, every name near them asked.
+them too. Random lists of exact names, wildcards and subtrees, every name near them asked.
 """
 
 import functools
@@ -11,12 +11,21 @@ from typing import Any
 
 import dns.message
 import dns.rcode
+import dns.rdatatype
+import peers
 import pytest
 
 pytestmark = pytest.mark.interop
 
 LABELS = ("a", "b", "c")
-KINDS = {"allow": "allowlist", "deny": "denylist", "one": "doubtlist", "two": "doubtlist"}
+KINDS = {
+    "allow": "allowlist", "allow-tree": "allowlist", "deny": "denylist", "deny-tree": "denylist",
+    "one": "doubtlist", "two-tree": "doubtlist",
+}  # fmt: skip
+"""Lists called `tree` have `match: subtree`."""
+RANKS = ("NONE", "REDIRECT", "NODATA", "NXDOMAIN")
+DENIED = {"deny": "NXDOMAIN", "deny-tree": "REDIRECT"}
+SPELLINGS = ("{}", "{}", "*.{}", ".{}", "||{}^")
 ROUNDS = 6
 
 
@@ -30,28 +39,40 @@ UNIVERSE = names_below("x.example", 3)
 
 
 def random_lists(rng: random.Random) -> dict[str, list[str]]:
-    lists: dict[str, list[str]] = {}
-    for source in KINDS:
-        names = rng.sample(UNIVERSE, rng.randint(2, 7))
-        lists[source] = sorted({f"*.{name}" if rng.random() < 0.4 else name for name in names})
-    return lists
+    return {
+        source: sorted({rng.choice(SPELLINGS).format(name) for name in rng.sample(UNIVERSE, rng.randint(1, 5))})
+        for source in KINDS
+    }
+
+
+def holds(entry: str, name: str, *, subtree: bool) -> bool:
+    """Whether an entry holds a name, as docs/configuration.md says."""
+    if entry.startswith(("*.", ".")):
+        return name.endswith("." + entry.lstrip("*."))
+    base = entry.strip("|^")
+    return name == base or ((subtree or entry != base) and name.endswith("." + base))
 
 
 def naive_action(name: str, lists: dict[str, list[str]]) -> str:
-    """The decision, read off the rules: an entry is the name itself, or a wildcard anywhere above it."""
-    above = {name, *(f"*.{name[position + 1 :]}" for position, letter in enumerate(name) if letter == ".")}
-    held = {source for source, names in lists.items() if above & set(names)}
-    if "allow" in held:
+    """The decision, read off the rules."""
+    held = {
+        source
+        for source, entries in lists.items()
+        if any(holds(entry, name, subtree=source.endswith("-tree")) for entry in entries)
+    }
+    if held & {"allow", "allow-tree"}:
         return "NONE"
-    if "deny" in held:
-        return "NXDOMAIN"
-    return "NODATA" if {"one", "two"} <= held else "NONE"
+    if held & DENIED.keys():
+        return max((DENIED[source] for source in held & DENIED.keys()), key=RANKS.index)
+    return "NODATA" if {"one", "two-tree"} <= held else "NONE"
 
 
 def action_of(answer: dns.message.Message) -> str:
     if answer.rcode() == dns.rcode.NXDOMAIN:
         return "NXDOMAIN"
     assert answer.rcode() == dns.rcode.NOERROR
+    if any(rrset.rdtype == dns.rdatatype.CNAME for rrset in answer.answer):
+        return "REDIRECT"
     return "NONE" if answer.answer else "NODATA"
 
 
@@ -71,7 +92,10 @@ def test_resolvers_answer_as_we_decide(
     pop.downstreams = list(ports.values())
     lists = random_lists(rng)
     for source, kind in KINDS.items():
-        pop.add_source(source, kind, lists[source])
+        keys = {"match": "subtree"} if source.endswith("-tree") else {}
+        pop.add_source(source, kind, lists[source], **keys)
+    pop.extra = {"services": {"rpz": {"zonename": f"{peers.ZONE}.", "redirect": "garden.test"}}}
+    pop.sources["deny-tree"]["action"] = "redirect"
     pop.start()
     resolvers = {"unbound": start_unbound(pop, port=ports["unbound"]), "bind": start_bind(pop, port=ports["bind"])}
     for number in range(ROUNDS):

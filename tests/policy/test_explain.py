@@ -81,7 +81,7 @@ def test_rules_with_their_figures() -> None:
         ("numtapirtags", 3, 3, True),
         ("denytapir", 1, 1, True),
     ]
-    assert explained.rules[0].detail == "1 doubtlists of weight 4 together, limit 2"
+    assert explained.rules[0].detail == "1 doubtlist of weight 4 together, limit 2"
     assert explained.rules[2].detail == "tags newname,badip,cdntracker from dns-tapir, denied badip"
 
 
@@ -127,3 +127,18 @@ def test_the_decision_in_a_sentence(lists: list[ListDescription], why: str, sour
 def test_the_record_of_an_action_of_a_source(action: Action, target: str) -> None:
     explained = explain("evil.example", (listed("feed", DENY, action), {"evil.example": 0}))
     assert explained.emitted == f"evil.example.rpz.example. CNAME {target}"
+
+
+@pytest.mark.parametrize(
+    ("name", "emitted"),
+    [
+        (r"\*.bad.example", "*.bad.example.rpz.example. CNAME *."),
+        ("a.b.bad.example", "*.bad.example.rpz.example. CNAME *."),
+        (r"a.\*.bad.example", ""),
+        (r"a.\*.b.bad.example", "*.bad.example.rpz.example. CNAME *."),
+    ],
+)
+def test_no_wildcard_answers_below_its_own_label(name: str, emitted: str) -> None:
+    explained = explain(name, (listed("feed", DENY), {"bad.example": 0, "*.bad.example": 0}))
+    assert (explained.action, explained.emitted) == (Action.NODATA, emitted)
+    assert explained.why.endswith("does not answer") is (not emitted)

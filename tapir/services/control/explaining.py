@@ -17,7 +17,7 @@ from tapir.model.messages.lists import GetSources, SourcesStatus
 from tapir.model.messages.local import SOURCES, GetOverrides, Override, OverridesStatus
 from tapir.model.messages.policy import Explain, Explanation, ListHit
 from tapir.model.messages.zone import GetRecordHistory, GetZone, RecordHistory, RecordStep, ZoneStatus
-from tapir.model.names import MAX_NAME, ROOT, Name, NameSyntaxError, format_name, parent_of, parse_name
+from tapir.model.names import MAX_NAME, ROOT, Name, NameSyntaxError, format_name, is_below, parent_of, parse_name
 from tapir.services.control.protocol import to_plain
 from tapir.services.control.status import ControlRefs
 
@@ -105,6 +105,8 @@ def _record(name: str, history: RecordHistory, zone: str) -> dict[str, Any]:
     present = dict(history.present)
     steps = dict(history.steps)
     found = next((each for each in candidates if each in present), None)
+    if found is not None and is_below(candidates[0], found):
+        found = None  # a wildcard holds for nothing below its own label `*` (RFC 4592 §2.2.1)
     record: dict[str, Any] = {
         "owner": _owner(found, zone) if found is not None else None,
         "action": present[found].label if found is not None else None,

@@ -123,6 +123,15 @@ def test_what_was_coalesced_was_not_dropped():
             ["a.example. is allowed, and not in the zone", "decided by: allowlist", "on no list"],
         ),
         (
+            {"stage": "allowlist", "winner": "allowlist", "emitted": "a.example.rpz. CNAME rpz-passthru."},
+            [
+                "a.example. is allowed, and let through by the zone",
+                "decided by: allowlist",
+                "record: a.example.rpz. CNAME rpz-passthru.",
+                "on no list",
+            ],
+        ),
+        (
             {"stage": "doubtlist", "winner": "numsources", "action": "NODATA"},
             ["a.example.: NODATA", "decided by: doubtlist, rule numsources", "on no list"],
         ),

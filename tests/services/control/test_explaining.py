@@ -124,6 +124,13 @@ def test_the_wildcard_that_answers_is_the_record() -> None:
     assert [step["serial"] for step in record["steps"]] == [8]
 
 
+def test_no_wildcard_answers_below_its_own_label() -> None:
+    below = attrs.evolve(EXPLANATION, name=r"a.\*.x.example.", emitted="")
+    document = together(explanation=below, history=history({"*.x.example.": Action.DROP}))
+    assert document["record"]["owner"] is None
+    assert not document["publication"]["pending"]
+
+
 def test_a_record_that_is_gone_tells_which_serial_took_it() -> None:
     record = together(history=history({}, {"a.x.example.": [GONE, STEP]}))["record"]
     assert record["owner"] is None
