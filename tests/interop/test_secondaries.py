@@ -14,8 +14,9 @@ import attrs
 import dns.message
 import dns.rcode
 import pytest
+from certificates import Authority
 from peers import ZONE
-from secondaries import ADDRESSES, SIGNS, Secondary, SecurePop, Starter, key_name, secret
+from secondaries import ADDRESSES, OVER_TLS, SERVER_NAME, SIGNS, Secondary, SecurePop, Starter, key_name, secret
 
 pytestmark = pytest.mark.interop
 
@@ -325,3 +326,50 @@ def transfers(pop: SecurePop) -> int:
     """How many transfers others than this test took."""
     counters = counters_of(pop)
     return counters["transfers_full"] + counters.get("transfers_incremental", 0) - pop.own_transfers
+
+
+def test_a_certificate_that_secondaries_do_not_trust_gets_nobody_the_zone(
+    pop: SecurePop, secondaries: Callable[..., list[Secondary]], tmp_path: Path, wait_until: Callable[..., Any]
+) -> None:
+    """Another CA's certificate, and one for another name: NSD, BIND and unbound take nothing from who shows it."""
+    pop.extra["services"] = {"rpz": {"zonename": f"{ZONE}.", "soa": {"refresh": 2, "retry": 1}}}
+    names = [f"n{number}.example" for number in range(100)]
+    pop.add_source("deny", "denylist", names)
+    pop.start()
+    daemon = pop.daemon
+    assert daemon is not None
+    running = secondaries(pop)
+    for secondary in running:
+        wait_until(lambda s=secondary: s.has(pop.axfr()), what=f"{secondary.tool} to have the zone")
+    trusted = pop.extra["dnsengine"]["tls"]
+    (tmp_path / "stranger").mkdir()
+    pairs = {
+        "the CA": Authority(tmp_path / "stranger").issue(SERVER_NAME),
+        "the name": pop.authority.issue("other.example"),
+    }
+    for wrong, pair in pairs.items():
+        before = pop.axfr()
+        pop.extra["dnsengine"]["tls"] = {**trusted, "certificate": str(pair.certificate), "key": str(pair.key)}
+        reload(pop, wait_until)
+        counted, logged = transfers(pop), len(daemon.output())
+        names.append(f"a{len(names)}.example")
+        pop.write_list("deny", names)
+        wait_until(lambda b=before: pop.serial() == b[0] + 1, what="the edit to be published")
+        after = pop.axfr()
+        for secondary in running:
+            if secondary.tool not in OVER_TLS:
+                wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to have it all the same")
+        for tool in OVER_TLS:
+            wait_until(
+                lambda t=tool, n=logged: f"no TLS with {ADDRESSES[t]}:" in daemon.output()[n:],
+                what=f"{tool} to end a handshake over {wrong}, and the log to say it",
+                seconds=60,
+            )
+        for secondary in running:
+            if secondary.tool in OVER_TLS:
+                assert secondary.has(before), (wrong, secondary.tool)
+        assert transfers(pop) == counted + len(set(TOOLS) - OVER_TLS)
+        pop.extra["dnsengine"]["tls"] = trusted
+        reload(pop, wait_until)
+        for secondary in running:
+            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up", seconds=60)

@@ -71,8 +71,7 @@ async def converse(
         secured = Secured.CLIENT_CERTIFICATE if secure.peer_certificate else Secured.TLS
         await _talk(MessageStream(secure), secured, responder, ctx, patience)
     except HandshakeFailed as exc:
-        counters["tls_handshakes_failed"] += 1
-        ctx.log.debug("no TLS with %s", exc)
+        responder.note_no_handshake(stream.peer[0], str(exc))
     except Truncated:
         # Between two queries as well: then nothing is lost, and many clients leave like that.
         counters["tls_truncated"] += 1

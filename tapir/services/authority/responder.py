@@ -131,6 +131,13 @@ class Responder:
                 host,
             )
 
+    def note_no_handshake(self, host: str, what: str) -> None:
+        """`host`, which may ask over TLS, did not come to terms with us; `what` says how."""
+        self.counters["tls_handshakes_failed"] += 1
+        if self._reported.note(f"{host} tls"):
+            # What the other side did not like is in its alert: an unknown CA, or a certificate for another name.
+            self._log.warning("no TLS with %s; from there this is only counted from here on", what)
+
     def _read(self, wire: bytes, host: str, secured: Secured) -> "_Asked":
         query: Query | Malformed | NoReply = read_query(wire)
         proof: Proof = None

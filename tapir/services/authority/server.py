@@ -139,8 +139,8 @@ class ZoneServer(Actor[ServerMessage]):
 
     async def _configure(self, ctx: Context[ServerMessage], settings: ServerSettings) -> None:
         before, self._settings = self._settings, settings
-        if (settings.access, settings.keys) != (before.access, before.keys):
-            self._responder.configure(settings.access, settings.keys)
+        # Also where they are the same: who is refused after a reload, for a renewed certificate, say, is told anew.
+        self._responder.configure(settings.access, settings.keys)
         self._ledger.total = settings.max_connections
         self._ledger.per_address = settings.max_connections_per_address
         await self._load_certificate(ctx)

@@ -348,6 +348,19 @@ async def test_a_client_certificate_may_be_needed(view: ZoneView, files: TlsSett
         await rig.wait_for("tls_handshakes_failed")
 
 
+async def test_a_client_that_does_not_trust_us_is_told_of_once(
+    view: ZoneView, files: TlsSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stranger = Authority(tmp_path, "stranger")
+    async with serving(view, allow=LOOPBACK, tls=files) as rig:
+        for count in (1, 2):
+            async with over_tls(rig, trusting(stranger)) as stream:
+                with pytest.raises(trio.BrokenResourceError):
+                    await stream.do_handshake()
+            await rig.wait_for("tls_handshakes_failed", count)
+    assert caplog.text.count("no TLS with 127.0.0.1:") == 1
+
+
 async def test_a_silent_client_is_let_go(view: ZoneView, files: TlsSettings) -> None:
     async with serving(view, allow=LOOPBACK, tls=files, handshake_timeout=0.05) as rig:
         assert rig.tls is not None
@@ -380,6 +393,7 @@ async def test_a_renewed_certificate_is_read_and_a_broken_one_is_not_used(
         first = await subject(rig)
         files.certificate.write_text("half a certificate")
         await rig.server.tell(ConfigureServer(settings=settings))
+        await rig.status()
         assert await subject(rig) == first
         assert "the one before stays in use" in caplog.text
         pair = authority.issue("pop.example", file="renewed")
