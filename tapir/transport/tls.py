@@ -1,15 +1,16 @@
 """TLS over any `ByteStream`, server and client: one read hands out every record that has arrived.
 
 `trio.SSLStream` hands out one record a call, which costs a wake-up each. Here the records of a read are decrypted
-together, and those of a write are encrypted together and leave in one call. A stream that ends without close_notify is
-`Truncated`, since an attacker can end TCP but cannot say that.
+together, and those of a write are encrypted some at a time and leave in one call: however much is sent at once, no
+more than that lies here for a slow reader. A stream that ends without close_notify is `Truncated`, since an attacker
+can end TCP but cannot say that.
 
 One task reads and one writes. Reading may have to write (a key update, tickets), so writes take turns.
 """
 
 import contextlib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from tapir.model.errors import TapirError
 from tapir.transport.streams import Address, Buffer, ByteStream, PeerGone, PeerStalled, format_address
 
 _PLAIN_READ: Final = 256 * 1024
+# What a slow reader has not taken lies here encrypted: this much of it, whatever is sent at once.
+_PLAIN_WRITE: Final = 128 * 1024
 _GOODBYE: Final = 1.0
 """seconds that a peer has for our close_notify"""
 
@@ -179,14 +182,10 @@ class TlsStream:
         """Encrypt `pieces` and write them; see `ByteStream.send`."""
         if self._broken:
             raise PeerGone(f"{format_address(self.peer)}: the connection is broken")
-        joined = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        try:
-            while joined:
-                joined = joined[self._tls.write(joined) :]
-        except ssl.SSLError as exc:
-            self._broken = True
-            raise PeerGone(f"{format_address(self.peer)}: {_describe(exc)}") from exc
-        await self._flush(patience)
+        for part in _parts(pieces):
+            self._encrypt(part)
+            del part  # it may be long before the peer has taken it
+            await self._flush(patience)
 
     async def end(self) -> None:
         """Say close_notify, and close without waiting for the peer's."""
@@ -213,6 +212,15 @@ class TlsStream:
         except ssl.SSLWantReadError:
             return False
         return True
+
+    def _encrypt(self, octets: Buffer) -> None:
+        rest = memoryview(octets)
+        try:
+            while rest:
+                rest = rest[self._tls.write(rest) :]
+        except ssl.SSLError as exc:
+            self._broken = True
+            raise PeerGone(f"{format_address(self.peer)}: {_describe(exc)}") from exc
 
     def _decrypt(self) -> bytes:
         pieces: list[bytes] = []
@@ -256,6 +264,23 @@ class TlsStream:
                     # Half a record may be out, also when this was cancelled: nothing that follows would be understood.
                     self._broken = True
                     raise
+
+
+def _parts(pieces: Iterable[Buffer]) -> Iterator[Buffer]:
+    """All of `pieces` in their order, joined and cut so that each part has at most _PLAIN_WRITE octets."""
+    gathered: list[Buffer] = []
+    octets = 0
+    for piece in pieces:
+        for start in range(0, len(piece), _PLAIN_WRITE):
+            cut = piece if len(piece) <= _PLAIN_WRITE else memoryview(piece)[start : start + _PLAIN_WRITE]
+            if octets + len(cut) > _PLAIN_WRITE:
+                yield b"".join(gathered)
+                gathered.clear()
+                octets = 0
+            gathered.append(cut)
+            octets += len(cut)
+    if gathered:
+        yield gathered[0] if len(gathered) == 1 else b"".join(gathered)
 
 
 def _describe(exc: ssl.SSLError) -> str:

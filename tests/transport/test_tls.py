@@ -2,7 +2,7 @@
 
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 import trio
 from certificates import Authority
 
-from tapir.transport.streams import PeerGone, PeerStalled, TcpStream
+from tapir.transport.streams import Buffer, PeerGone, PeerStalled, TcpStream
 from tapir.transport.tls import (
     HandshakeFailed,
     TlsError,
@@ -73,17 +73,35 @@ async def test_all_records_of_a_read_come_together(served: ssl.SSLContext, autho
 
 
 async def test_much_is_sent_and_none_of_it_lost(served: ssl.SSLContext, authority: Authority) -> None:
-    sent = [bytes([number]) * 100_000 for number in range(30)]
+    sent: list[Buffer] = [*(bytes([number]) * 98_000 for number in range(29)), b"\xff" * 155_000, b"", b"end"]
     got = bytearray()
     async with connected(served, trusting(authority)) as (server, client), trio.open_nursery() as nursery:
 
         async def read() -> None:
-            while len(got) < 3_000_000:
+            while len(got) < 2_997_003:
                 got.extend(await client.receive_some(1 << 16))
 
         nursery.start_soon(read)
         await server.send(sent, patience=5)
     assert got == b"".join(sent)
+
+
+@pytest.mark.parametrize("pieces", [[bytes(16 * 1024)] * 640, [bytes(10 << 20)], [b"head", bytes(10 << 20), b"", b"x"]])
+async def test_little_lies_encrypted_for_a_slow_reader(
+    served: ssl.SSLContext, authority: Authority, monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]
+) -> None:
+    asked: list[int] = []
+    send = TcpStream.send
+
+    async def noting(self: TcpStream, pieces: Sequence[Buffer], *, patience: float) -> None:
+        asked.append(sum(map(len, pieces)))
+        await send(self, pieces, patience=patience)
+
+    async with connected(served, trusting(authority)) as (server, _):
+        monkeypatch.setattr(TcpStream, "send", noting)
+        with pytest.raises(PeerStalled):
+            await server.send(pieces, patience=0.05)
+    assert 64 * 1024 < max(asked) < 136 * 1024
 
 
 async def test_an_end_is_told_from_a_truncation(served: ssl.SSLContext, authority: Authority) -> None:
