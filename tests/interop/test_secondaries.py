@@ -207,6 +207,40 @@ def test_every_edit_of_names_and_subtrees_reaches_all_five_by_ixfr(
     print(f"{edits} edits, counters: {after}")
 
 
+def test_clients_of_three_resolvers_find_names_blocked_and_unblocked(
+    pop: SecurePop, secondaries: Callable[..., list[Secondary]], wait_until: Callable[..., Any]
+) -> None:
+    pop.add_source("deny", "denylist", [], match="exact")
+    pop.add_source("denysub", "denylist", [], match="subtree")
+    pop.add_source("allow", "allowlist", [], match="exact")
+    pop.add_source("allowsub", "allowlist", [], match="subtree")
+    pop.start()
+    resolvers = [secondary for secondary in secondaries(pop) if secondary.tool in RESOLVERS]
+    assert len(resolvers) == len(RESOLVERS)
+    tree = ["tree.example", "a.tree.example", "b.a.tree.example", "ok.tree.example", "deep.ok.tree.example"]
+    names = ["bad.example", "below.bad.example", *tree]
+    # Each edit, and which of `names` are blocked after it.
+    for source, entries, blocked in (
+        ("deny", ["bad.example"], {"bad.example"}),
+        ("denysub", ["tree.example"], {"bad.example", *tree}),
+        ("allow", ["ok.tree.example"], {"bad.example", *tree} - {"ok.tree.example"}),
+        ("allowsub", ["ok.tree.example"], {"bad.example", *tree[:3]}),
+        ("denysub", ["*.tree.example"], {"bad.example", *tree[:3]}),
+        ("denysub", ["||a.tree.example^"], {"bad.example", *tree[1:3]}),
+        ("deny", ["||bad.example^"], {"bad.example", "below.bad.example", *tree[1:3]}),
+        ("allow", ["bad.example"], {"below.bad.example", *tree[1:3]}),
+        ("denysub", [], {"below.bad.example"}),
+        ("deny", [], set()),
+    ):
+        pop.write_list(source, entries)
+        for resolver in resolvers:
+            wait_until(
+                lambda r=resolver, b=blocked: {n for n in names if action_met(r.ask(f"{n}.")) != "NONE"} == b,
+                what=f"{resolver.tool} to block {sorted(blocked)} after {source} has {entries}",
+                seconds=60,
+            )
+
+
 @attrs.frozen(kw_only=True)
 class Mistake:
     """A setting of ours that does not fit a secondary's, and by which reason who is refused."""

@@ -28,7 +28,13 @@ import pytest
 
 ZONE: Final = "dnstapir"
 EXAMPLES: Final = Path(__file__).parents[2] / "deploy" / "examples"
-TARGETS: Final = {".": "NXDOMAIN", "*.": "NODATA", "rpz-drop.": "DROP", "rpz-passthru.": "PASSTHRU"}
+TARGETS: Final = {
+    ".": "NXDOMAIN",
+    "*.": "NODATA",
+    "rpz-drop.": "DROP",
+    "rpz-passthru.": "PASSTHRU",
+    "rpz-tcp-only.": "TCP-ONLY",
+}
 
 # Ports from here on the kernel gives to clients.
 _FIRST_OF_THE_KERNEL: Final = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
