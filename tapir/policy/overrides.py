@@ -42,7 +42,7 @@ def admitted_names(text: str, kind: ListKind, *, zone: Name, is_public_suffix: S
     parsed = ParsedList(names=NameBlock.of(names), lines=bytes(4 * len(names)))
     admitted = admit(parsed, kind=kind, zone=zone, is_public_suffix=is_public_suffix)
     for refusal in admitted.refusals:
-        raise OverrideError(f"{text!r} cannot be on a {kind.value}: {_WHY.get(refusal.reason, refusal.reason)}")
+        raise OverrideError(f"{text!r} cannot be on the local {kind.value}: {_WHY.get(refusal.reason, refusal.reason)}")
     return admitted.content.names
 
 

@@ -40,7 +40,7 @@ def test_it_is_written_as_in_a_list(text: str, found: list[str]) -> None:
 @pytest.mark.parametrize("kind", [ListKind.DENY, ListKind.DOUBT])
 @pytest.mark.parametrize("text", ["se", "co.uk", "*.co.uk", "||com^", "."])
 def test_what_is_too_broad_is_refused_with_the_reason(text: str, kind: ListKind) -> None:
-    with pytest.raises(OverrideError, match=f"cannot be on a {kind.value}: it is too broad"):
+    with pytest.raises(OverrideError, match=f"cannot be on the local {kind.value}: it is too broad"):
         names(text, kind)
 
 

@@ -251,6 +251,9 @@ async def test_hold_and_pause_stand_beside_each_other(four: Any, autojump_clock:
         assert (await life.zone()).state == "held"
         await life.ask(KEEPER, PauseZone(seconds=60))
         assert (await life.ask(KEEPER, PauseZone(seconds=600))).startswith("the zone is paused already: now until")
+        until = clock_text(four.clock.now() + 600_000_000)
+        (step, *_) = (await life.ask(KEEPER, GetZoneHistory(count=1))).steps
+        assert (step.kind, step.text) == ("pause", f"until {until}"), "the history has the end that counts"
         await life.until(130)
         assert len(four.secondary.seen) == 4
         await life.ask(KEEPER, ResumeZone())

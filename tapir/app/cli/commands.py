@@ -89,6 +89,8 @@ def summarise(config: Config) -> list[str]:
         use = "" if source.active else " (not active)"
         use = use or ("" if source.supported else " (not run by this version)")
         effect = _effect(source, config.policy) if source.active else ""
+        if effect and source.match == "subtree":
+            effect = f", each name with all below{effect}"
         lines.append(
             f"source {source.id}: {source.kind.value} {source.name} from {source.path or source.origin}{effect}{use}"
         )

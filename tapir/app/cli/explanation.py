@@ -71,8 +71,9 @@ def _published(explanation: Mapping[str, Any], now: float) -> Iterator[str]:
                 yield f"{what} since serial {since['serial']}, {ago(since['at'], now)}{was}"
             else:
                 when = f", {ago(before['at'], now)}" if before["at"] is not None else ""
-                yield f"{what} since before serial {before['serial']}{when}, where the journal begins"
+                yield f"{what} since serial {before['serial']} or earlier: there the journal begins{when}"
         elif (gone := record["withdrawn"]) is not None:
-            yield f"{gone['before']} as {gone['owner']} until serial {gone['serial']}, {ago(gone['at'], now)}"
+            was = f"was in the zone as {gone['owner']} {gone['before']}"
+            yield f"{was} until serial {gone['serial']} withdrew it, {ago(gone['at'], now)}"
     if publication is not None and publication["pending"]:
         yield f"not published yet: {publication['why']}"

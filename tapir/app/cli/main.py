@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-zone_app = typer.Typer(help="Steer the zone.", no_args_is_help=True)
+zone_app = typer.Typer(help="Show what the zone was, hold it, and lead it back.", no_args_is_help=True)
 app.add_typer(zone_app, name="zone")
 app.add_typer(dawg_app, name="dawg")
 
@@ -52,7 +52,7 @@ def _root(
 
 @app.command()
 def run(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None) -> None:
-    """Run the service in the foreground until SIGTERM; SIGHUP reloads the configuration."""
+    """Run the service in the foreground. SIGTERM ends it, SIGHUP reloads the configuration."""
     # Until signals are listened to there is nothing to reload, and a hangup must not end the start.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # The process is imported here: the other commands start without it.
@@ -63,7 +63,7 @@ def run(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None) 
 
 @app.command()
 def check(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Read the configuration and say all that is wrong with it, or what it means."""
+    """Say all that is wrong with the configuration, or what it means."""
     raise typer.Exit(commands.check(config_dir, state_dir, as_json=as_json))
 
 
@@ -74,7 +74,10 @@ def plan(
     as_json: AsJson = False,
     show_all: Annotated[bool, typer.Option("--all", help="Name every record, not only the first of them.")] = False,
 ) -> None:
-    """Say what the configuration on disk would change in the zone; 3 when something would."""
+    """Say what a reload would change in the zone.
+
+    The exit code is 3 when it would change something. Without a process: what a start would do. Nothing is written.
+    """
     from tapir.app.cli.plan import plan as make_plan  # it takes half of the process along
 
     raise typer.Exit(make_plan(config_dir, state_dir, show_all=show_all, as_json=as_json))
@@ -82,7 +85,7 @@ def plan(
 
 @app.command()
 def status(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Show the actors, sources, zone and secondaries of the running process."""
+    """Show sources, zone, secondaries and actors of the process."""
     raise typer.Exit(commands.status(commands.find_state_dir(config_dir, state_dir), as_json=as_json))
 
 
@@ -105,7 +108,7 @@ def trace(
     as_json: AsJson = False,
     count: Annotated[int, typer.Option(min=0, help="End after so many messages; 0: never.")] = 0,
 ) -> None:
-    """Watch the messages of one actor (their kinds, never what they say), until Ctrl-C."""
+    """Watch the messages of one actor, until Ctrl-C. Shown are their kinds, never what they say."""
     raise typer.Exit(
         commands.trace(commands.find_state_dir(config_dir, state_dir), actor, count=count, as_json=as_json)
     )
@@ -118,7 +121,7 @@ def explain(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why a name is blocked, or not."""
+    """Say why a name is blocked, or not, and since when."""
     raise typer.Exit(commands.explain(commands.find_state_dir(config_dir, state_dir), name, as_json=as_json))
 
 
@@ -216,13 +219,13 @@ def pause(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish an empty zone for a while; it comes back by itself, or with `tapir resume`."""
+    """Publish an empty zone for a while. It comes back by itself, or with `tapir resume`."""
     raise typer.Exit(zone.pause(commands.find_state_dir(config_dir, state_dir), lasting, as_json=as_json))
 
 
 @zone_app.command("hold")
 def zone_hold(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Publish nothing new until `tapir zone resume`, over restarts."""
+    """Publish nothing new until `tapir resume`."""
     raise typer.Exit(commands.steer(commands.find_state_dir(config_dir, state_dir), "zone-hold", as_json=as_json))
 
 
@@ -231,7 +234,7 @@ def zone_hold(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = 
 def zone_resume(
     config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False
 ) -> None:
-    """End a pause, a hold and a rollback: publish again, beginning with what was held."""
+    """End a pause, a hold and a rollback. What was held back is published."""
     raise typer.Exit(commands.steer(commands.find_state_dir(config_dir, state_dir), "zone-resume", as_json=as_json))
 
 
@@ -242,7 +245,7 @@ Serial = Annotated[int, typer.Argument(min=0, max=2**32 - 1)]
 def zone_rollback(
     serial: Serial, config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False
 ) -> None:
-    """Publish what the zone was at SERIAL, under a new serial, and hold it until `tapir resume`."""
+    """Publish again what the zone was at SERIAL. It gets a new serial, and is held until `tapir resume`."""
     raise typer.Exit(
         commands.steer(commands.find_state_dir(config_dir, state_dir), "zone-rollback", as_json=as_json, serial=serial)
     )
@@ -268,7 +271,7 @@ def zone_diff(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what leads from serial M to serial N, in either direction."""
+    """Show what changed from serial M to serial N."""
     folder = commands.find_state_dir(config_dir, state_dir)
     raise typer.Exit(zone.diff(folder, older, newer, everything=everything, as_json=as_json))
 
@@ -280,7 +283,7 @@ def zone_set_serial(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish the present content under SERIAL: for secondaries that are ahead of us."""
+    """Publish the present content under SERIAL. For secondaries that are ahead of us."""
     raise typer.Exit(
         commands.steer(
             commands.find_state_dir(config_dir, state_dir), "zone-set-serial", as_json=as_json, serial=serial

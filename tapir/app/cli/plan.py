@@ -76,9 +76,11 @@ def _ask_running(state_dir: Path, new: Config) -> tuple[Config | None, str]:
 def render_plan(plan: Plan, why: str) -> Iterator[str]:
     """The lines for people; `why` says why no process was asked."""
     if plan.running:
-        yield f"zone {plan.zone} at serial {_serial(plan)}; a reload would do this:"
+        at = "no version yet" if plan.serial is None else f"at serial {plan.serial}"
+        yield f"zone {plan.zone} {at}; a reload would do this:"
     else:
-        yield f"zone {plan.zone}, stored at serial {_serial(plan)}; a start would do this ({why}):"
+        stored = "of which nothing is stored" if plan.serial is None else f"stored at serial {plan.serial}"
+        yield f"zone {plan.zone}, {stored}; {why}; so this is what a start would do:"
     for source in plan.sources:
         keys = f": {', '.join(source.keys)}" if source.keys else ""
         change = f" {source.change}{keys}" if source.change != "same" else ""
@@ -94,10 +96,6 @@ def render_plan(plan: Plan, why: str) -> Iterator[str]:
     yield f"{counts}; {plan.records} records" if plan.changes else "nothing would change"
     for reason in plan.held:
         yield f"not published at once: {reason}"
-
-
-def _serial(plan: Plan) -> str:
-    return "none yet" if plan.serial is None else str(plan.serial)
 
 
 def _render_changes(sign: str, changes: RecordChanges) -> Iterator[str]:

@@ -154,7 +154,10 @@ class Desk:
         shown, view = self.shown, self.view
         if view is None:
             return False
-        steering = attrs.evolve(self.steering, pause=pause).noting(note, view)
+        if note is None:
+            steering = self.steering.prolonging(pause)
+        else:
+            steering = attrs.evolve(self.steering, pause=pause).noting(note, view)
         try:
             trouble = await ctx.run_blocking(self.archive.remember, steering, view, now)
         except StoreError as exc:

@@ -103,6 +103,15 @@ class Steering:
             notes = tuple(old for old in notes if old.at >= journal.steps[0].at)
         return attrs.evolve(self, notes=notes[-MAX_NOTES:])
 
+    def prolonging(self, pause: Pause) -> "Steering":
+        """With `pause` in place of the one that is in force, also in the note on that."""
+        notes = list(self.notes)
+        for number in reversed(range(len(notes))):
+            if notes[number].kind == "pause":
+                notes[number] = attrs.evolve(notes[number], text=f"until {clock_text(pause.until)}", user=pause.user)
+                break
+        return attrs.evolve(self, pause=pause, notes=tuple(notes))
+
     def pack(self) -> str:
         """What `unpack` reads; empty for nothing at all."""
         if self == Steering():

@@ -40,7 +40,9 @@ class ConsoleRequest:
         """The argument `key`, a non-empty string. Raises ProtocolError."""
         value = self.arguments.get(key)
         if not isinstance(value, str) or not value:
-            raise ProtocolError(code="arguments", text=f"{self.op} needs {key}: a string", request_id=self.id)
+            raise ProtocolError(
+                code="arguments", text=f"{self.op} needs {key}: a string that is not empty", request_id=self.id
+            )
         return value
 
     def integer(self, key: str, *, lowest: int, highest: int, default: int | None = None) -> int:

@@ -145,7 +145,10 @@ class LocalSource(Actor[LocalMessage]):
             )
         else:
             change = book.removing(names, kind=message.kind, text=message.entry)
-        await self._save(ctx, book, change)
+        try:
+            await self._save(ctx, book, change)
+        except StoreError as exc:
+            raise TapirError(f"not done: {exc}") from exc
         word = "set" if change.now else "removed"
         shown = ", ".join(override.entry for override in change.now or change.before)
         ctx.log.info("%s %s on the local %s: %s", message.user or "somebody", word, message.kind.value, shown)

@@ -89,7 +89,7 @@ def test_names_are_allowed_denied_and_taken_back(running: Installation) -> None:
     assert "without effect: it is on allowlist own" in running.do("deny", "good.example")
     refused = running.do("deny", "co.uk", code=1)
     assert refused == (
-        "tapir: 'co.uk' cannot be on a denylist: it is too broad: nothing would be left of a top-level domain or "
+        "tapir: 'co.uk' cannot be on the local denylist: it is too broad: nothing would be left of a top-level domain or "
         "public suffix"
     )
     shown = running.read("overrides")["overrides"]
@@ -108,7 +108,7 @@ def test_names_are_allowed_denied_and_taken_back(running: Installation) -> None:
     assert f"; by {now['user']}, " in explained
     assert "in the zone as now.example.dnstapir. NXDOMAIN since serial " in explained
     assert "is no longer denied" in running.do("deny", "now.example", "--remove")
-    assert "NXDOMAIN as now.example.dnstapir. until serial " in running.explain("now.example")
+    assert "was in the zone as now.example.dnstapir. NXDOMAIN until serial " in running.explain("now.example")
     assert running.do("plan").endswith("nothing would change")
 
 
@@ -134,7 +134,8 @@ def test_a_plan_counts_what_a_reload_would_do(running: Installation) -> None:
 
 def test_a_plan_without_a_process_is_that_of_a_start(installation: Installation) -> None:
     text = installation.do("plan", code=3)
-    assert "stored at serial none yet; a start would do this (no tapir runs on" in text
+    assert "of which nothing is stored; no tapir runs on" in text
+    assert "; so this is what a start would do:" in text
     assert "+ bad.example. NXDOMAIN" in text
     assert not (installation.folder / "state").exists()
     (installation.folder / "pop-policy.yaml").write_text("policy: 5\n")

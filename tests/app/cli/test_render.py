@@ -184,11 +184,11 @@ IN_ZONE = {"owner": "a.example.dnstapir.", "action": "DROP", "since": None, "sin
         ),
         (
             {"since_before": {"serial": 3, "at": None}},
-            "in the zone as a.example.dnstapir. DROP since before serial 3, where the journal begins",
+            "in the zone as a.example.dnstapir. DROP since serial 3 or earlier: there the journal begins",
         ),
         (
             {"owner": None, "action": None, "withdrawn": STEP | {"before": "DROP", "after": "NONE"}},
-            "DROP as a.example.dnstapir. until serial 7, 2 min 0 s ago",
+            "was in the zone as a.example.dnstapir. DROP until serial 7 withdrew it, 2 min 0 s ago",
         ),
     ],
 )
