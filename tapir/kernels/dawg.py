@@ -31,6 +31,7 @@ NO_WORD = cython.declare(cython.int, 15)
 WRONG_NSKIP = cython.declare(cython.int, 16)
 UNREACHED = cython.declare(cython.int, 17)
 WRONG_COUNTS = cython.declare(cython.int, 18)
+LONG_WORD = cython.declare(cython.int, 19)
 
 
 @cython.cclass
@@ -227,7 +228,8 @@ class Nodes:
         """Look at every bit behind the header; one of the codes above.
 
         `marks` is zero, with a bit for each bit of the file; `ranks` as long; the others have an element a node that
-        the file has room for, `states` zero. `words` and `prefixes` are below 2**31.
+        the file has room for, `states` zero. `path` and `edges` may have fewer: then a word that makes a path as long
+        as they are is refused. `words` and `prefixes` are below 2**31.
         """
         code: cython.int
         with cython.nogil:
@@ -350,6 +352,9 @@ class Nodes:
                     if number != seen:
                         self.bit = target
                         return UNORDERED_NODES
+                    if depth + 1 >= len(path):
+                        self.bit = target
+                        return LONG_WORD
                     seen += 1
                     states[number] = 1
                     depth += 1

@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_left
 from typing import Final
 
-from tapir.codec.dawg.layout import Bits, DawgError, DawgHeader, Node, read_header, settle_abits
+from tapir.codec.dawg.layout import MAX_LENGTH, Bits, DawgError, DawgHeader, Node, read_header, settle_abits
 
 _SURROGATES: Final = range(0xD800, 0xE000)
 _LAST: Final = 0x10FFFF
@@ -102,6 +102,8 @@ def _walk(graph: _Graph, header: DawgHeader) -> None:
             if state[target] == _NEW:
                 if target != seen:
                     raise DawgError("the nodes are not in order", bit=graph.starts[target])
+                if len(path) > MAX_LENGTH:
+                    raise DawgError(f"a word is longer than {MAX_LENGTH} characters", bit=graph.starts[target])
                 seen += 1
                 state[target] = _OPEN
                 path.append(target)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from tapir.codec.dawg.layout import Bits, DawgError, DawgHeader
+from tapir.codec.dawg.layout import MAX_LENGTH, Bits, DawgError, DawgHeader
 from tapir.kernels.dawg import Nodes
 
 # By the codes of the kernel, from 1.
@@ -31,6 +31,7 @@ _REASONS: Final = (
     "a node's skips are not as wide as its words need",
     "no word leads to a node",
     "it says that it has {words} words with {edges} prefixes, and has {found} words with {also} prefixes",
+    f"a word is longer than {MAX_LENGTH} characters",
 )
 
 
@@ -53,8 +54,8 @@ def check_nodes(bits: Bits, header: DawgHeader) -> None:
         np.empty(room, np.uint32).data,
         np.empty(room, np.uint32).data,
         np.zeros(room, np.uint8).data,
-        np.empty(room, np.int64).data,  # of these, no more is touched than the longest word has characters
-        np.empty(room, np.int64).data,
+        np.empty(min(room, MAX_LENGTH + 1), np.int64).data,
+        np.empty(min(room, MAX_LENGTH + 1), np.int64).data,
     )
     if code:
         bit, found, also = nodes.trouble()

@@ -10,6 +10,9 @@ from tapir.model.errors import TapirError
 MAX_COUNT: Final = (1 << 28) - 2
 """The largest number of words, nodes, prefixes or edges of a node that the format's writers know how to write."""
 MAX_SIZE: Final = (1 << 32) - 1
+MAX_LENGTH: Final = 1 << 16
+"""Characters of the longest word that we write and are sure to read, which is no limit of the format; a name has a
+thousand at most. A file of an octet a character would else make a path of gigabytes."""
 
 
 _SMALLEST: Final = 11

@@ -39,7 +39,8 @@ class NameWalk:
     ) -> None:
         """With `below`, only names strictly below one of these are given; of `subtree` words each with its wildcard."""
         room = header.nodes + 1
-        # Of the path no more is touched than the longest word has characters.
+        # Of the path no more is touched than the longest word has characters, which `check` and the count of prefixes
+        # keep far below that of nodes.
         self._words = Words(
             nodes_of(bits, header),
             np.empty(room, np.int64).data,

@@ -7,7 +7,7 @@ number is its place in the registry: targets come before the nodes that lead to 
 
 from collections.abc import Iterable
 
-from tapir.codec.dawg.layout import HEADER, MAX_COUNT, MAX_SIZE, DawgError, count_octets, settle_abits
+from tapir.codec.dawg.layout import HEADER, MAX_COUNT, MAX_LENGTH, MAX_SIZE, DawgError, count_octets, settle_abits
 
 _FLUSH = 1 << 14
 
@@ -15,7 +15,8 @@ _FLUSH = 1 << 14
 def encode_dawg(words: Iterable[str]) -> bytes:
     """The DAWG of `words`, which must be in order of code points, each once.
 
-    Raises DawgError when they are not, when one is no Unicode text, or when there are more than the format can count.
+    Raises DawgError when they are not, when one is no Unicode text or is longer
+    than MAX_LENGTH, or when there are more than the format can count.
     """
     nodes, count, prefixes = _minimise(words)
     return _Layout(nodes, count, prefixes).encode()
@@ -32,6 +33,8 @@ def _minimise(words: Iterable[str]) -> tuple[list[tuple[int, ...]], int, int]:
             raise DawgError(f"{word!r} stands behind {latest!r}: words must be in order, and each once")
         if not _is_text(word):
             raise DawgError(f"{word!r} is no Unicode text")
+        if len(word) > MAX_LENGTH:
+            raise DawgError(f"a word is longer than {MAX_LENGTH} characters")
         common = _common(latest, word)
         _register(registry, path, common)
         for character in word[common:]:

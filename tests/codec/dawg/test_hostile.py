@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapir.codec.dawg import Dawg, DawgError, encode_dawg, parse_dawg
-from tapir.codec.dawg.layout import count_octets
+from tapir.codec.dawg.layout import MAX_LENGTH, count_octets
 
 SETS = [
     [],
@@ -162,6 +162,26 @@ def test_counts_that_double_with_every_node_end_early() -> None:
     fields += [(0b100, 3), (0, 8), (1, 1)]
     with pytest.raises(DawgError, match="more words or prefixes than the header says"):
         parse_dawg(crafted(cbits, abits, words, nodes + 1, 2 * nodes, *fields))
+
+
+@pytest.mark.parametrize("length", [MAX_LENGTH, MAX_LENGTH + 1])
+def test_the_longest_word_that_is_read(length: int) -> None:
+    """One octet a character: a file of a hundred megabytes must not make a path of gigabytes."""
+    chain = b"".join(b"\x7f" for _ in range(length))  # fallthrough, and a character of six bits
+    bits = "".join(f"01{octet & 0x3F:06b}" for octet in chain) + "100" + "00000000" + "1"
+    bits += "0" * (-len(bits) % 8)
+    counts = b"".join(map(count_octets, (1, length + 1, length)))
+    end = 48 + 8 * len(counts) + 8 * length + 12
+    rest = bytes((6, end.bit_length())) + counts + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    data = (len(rest) + 4).to_bytes(4, "big") + rest
+    if length > MAX_LENGTH:
+        with pytest.raises(DawgError, match=f"a word is longer than {MAX_LENGTH} characters"):
+            parse_dawg(data)
+        with pytest.raises(DawgError, match=f"a word is longer than {MAX_LENGTH} characters"):
+            encode_dawg(["?" * length])
+    else:
+        assert encode_dawg(["?" * length]) == data
+        assert parse_dawg(data).word(0) == "?" * length
 
 
 def test_nodes_in_another_order_are_refused() -> None:
