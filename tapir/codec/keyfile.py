@@ -38,7 +38,7 @@ def read_key(text: str, name: Name) -> KeyText:
     blocks = _BLOCK.findall(text)
     if blocks:
         for found, body in blocks:
-            if _is_name(found, name):
+            if is_name(found, name):
                 values = {word.lower(): value for word, value in _STATEMENT.findall(body)}
                 if "secret" not in values:
                     raise KeyFileError("the key's block has no `secret`")
@@ -47,13 +47,14 @@ def read_key(text: str, name: Name) -> KeyText:
     colons = _COLONS.fullmatch(text)
     if colons:
         algorithm, found, secret = colons.groups()
-        if not _is_name(found, name):
+        if not is_name(found, name):
             raise KeyFileError("it is of a key of another name")
         return KeyText(_decode(secret), algorithm)
     return KeyText(_decode("".join(text.split())))
 
 
-def _is_name(text: str, name: Name) -> bool:
+def is_name(text: str, name: Name) -> bool:
+    """Whether `text` is how somebody writes `name`."""
     try:
         return parse_name(text) == name
     except NameSyntaxError:

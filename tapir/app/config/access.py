@@ -11,7 +11,7 @@ from tapir.app.config.problems import format_key
 from tapir.app.config.report import Invalid, Report, Section
 from tapir.app.config.settings import AccessConfig, Prefix, SocketAddress, TlsConfig
 from tapir.app.config.values import listed, one_of, parse_listen, parse_prefix, path_in
-from tapir.codec.keyfile import KeyFileError, read_key
+from tapir.codec.keyfile import KeyFileError, is_name, read_key
 from tapir.codec.tsig import ALGORITHMS, TsigKey, TsigKeyError
 from tapir.model.names import Name, NameSyntaxError, format_name, parse_name
 from tapir.transport.tls import TlsError, server_context
@@ -52,13 +52,9 @@ def map_keys(report: Report, keys: dict[str, KeyFile] | None, folder: Path) -> t
 
 def _read_key(section: Section, name: Name, algorithm: str | None, path: Path) -> TsigKey:
     with path.open("rb") as file:
-        mode = stat.S_IMODE(path.stat().st_mode)
         octets = file.read(_MOST_OCTETS)
     said = read_key(octets.decode("ascii"), name)
-    if mode & 0o027:
-        section.warn(
-            "secret-file", f"{path} has mode {mode:04o}: others can read or change it; allowed is 0640 or less"
-        )
+    _warn_of_mode(section, "secret-file", path)
     wanted = one_of(*ALGORITHMS)
     there = wanted(said.algorithm.rstrip(".")) if said.algorithm is not None else None
     here = section.parse("algorithm", algorithm, wanted, there or "hmac-sha256")
@@ -67,6 +63,12 @@ def _read_key(section: Section, name: Name, algorithm: str | None, path: Path) -
     if len(said.secret) < _SHORT:
         section.warn("secret-file", f"the secret has {len(said.secret)} octets, which can be guessed; use 32")
     return TsigKey(name=name, algorithm=here, secret=said.secret)
+
+
+def _warn_of_mode(section: Section, key: str, path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o027:
+        section.warn(key, f"{path} has mode {mode:04o}: others can read or change it; allowed is 0640 or less")
 
 
 def map_access(
@@ -103,7 +105,7 @@ def _rule(
             name = parse_name(text)
         except NameSyntaxError as exc:
             raise Invalid(str(exc)) from exc
-        if name not in known and not section.report.is_broken(("keys", text.lower())):
+        if name not in known and not _is_told_of(section.report, name):
             names = listed([format_name(key.name) for key in keys]) if keys else "none, there are no `keys`"
             raise Invalid(f"no key is called {text!r}; allowed is {names}")
         return name
@@ -120,6 +122,13 @@ def _rule(
         client_certificate=bool(rule.client_certificate),
         allow=frozenset(KINDS if rule.allow is None else allow),
     )
+
+
+def _is_told_of(report: Report, name: Name) -> bool:
+    """Whether there is an entry for the key `name`, or may be: why it makes no key is then told there."""
+    entries = report.document.values.get("keys")
+    texts = [text for text in entries if isinstance(text, str)] if isinstance(entries, dict) else []
+    return report.is_broken(("keys",)) or any(is_name(text, name) for text in texts)
 
 
 def map_tls(report: Report, tls: TlsFile | None, folder: Path) -> TlsConfig | None:
@@ -142,8 +151,11 @@ def map_tls(report: Report, tls: TlsFile | None, folder: Path) -> TlsConfig | No
         return None
     try:
         server_context(certificate=certificate, key=key, client_ca=client_ca)
+        _warn_of_mode(section, "key", key)
     except TlsError as exc:
         section.error("certificate", str(exc))
+    except OSError as exc:
+        section.error("key", f"{key} cannot be read: {exc.strerror}")
     return TlsConfig(
         addresses=addresses,
         certificate=certificate,

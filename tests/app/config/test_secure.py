@@ -104,6 +104,16 @@ keys:
     assert "the secret has 3 octets" in warnings(config)[1]
 
 
+def test_a_key_without_its_file_is_one_fault_however_many_rules_name_it(folder) -> None:
+    more = engine("access:", "  - { from: 192.0.2.0/24, key: [Lost.Test., k.test] }").replace(
+        "keys:\n", "keys:\n  lost.test: { secret-file: lost.key }\n"
+    )
+    outputs = 'outputs: { r: { active: true, downstream: "192.0.2.1:53", key: lost.test } }\n'
+    said = faults(folder(main=more, outputs=outputs))
+    assert len(said) == 1, said
+    assert "lost.key cannot be read: No such file" in said[0]
+
+
 OUTPUTS = """\
 outputs:
   r1: { active: true, downstream: "192.0.2.1:53", key: k.test }
@@ -197,6 +207,7 @@ def test_tls_is_served_by_files_that_fit(folder, authority: Authority) -> None:
     other = authority.issue("other")
     for file in (pair.certificate, pair.key, authority.ca):
         (made / file.name).write_bytes(file.read_bytes())
+    (made / "pop.key").chmod(0o640)
     tls = ["tls:", '  addresses: ["127.0.0.1:853"]', "  certificate: pop.pem", "  key: pop.key"]
     rules = ["access:", "  - { from: 192.0.2.1, tls: true }", "  - { from: 192.0.2.2, client-certificate: true }"]
     assert faults(folder(main=engine(*tls, *rules))) == [
@@ -209,6 +220,9 @@ def test_tls_is_served_by_files_that_fit(folder, authority: Authority) -> None:
     assert settings.tls.addresses == (("127.0.0.1", 853),)
     assert (settings.tls.certificate, settings.tls.client_ca) == (made / "pop.pem", made / "ca.pem")
     assert [rule.secured for rule in settings.rules] == [Secured.TLS, Secured.CLIENT_CERTIFICATE]
+    assert warnings(config) == []
+    (made / "pop.key").chmod(0o644)
+    assert [text.partition(" has ")[2][:9] for text in warnings(load(folder(main=main)))] == ["mode 0644"]
     moved = load(
         folder(main=main.replace("853", "8853").replace("ca.pem\n", "ca.pem\n    require-client-certificate: yes\n"))
     )
