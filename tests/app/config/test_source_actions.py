@@ -93,7 +93,7 @@ def test_the_summary_says_what_comes_of_each_source(write_config):
 sources:
   ours: {{ {entry}, name: ours, type: allowlist }}
   feed: {{ {entry}, name: feed, type: denylist }}
-  bad: {{ {entry}, name: bad, type: denylist, action: tcp-only }}
+  bad: {{ {entry}, name: bad, type: denylist, action: tcp-only, match: subtree }}
   p: {{ {entry}, name: p, type: doubtlist }}
   q: {{ {entry}, name: q, type: doubtlist, weight: 2, action: drop }}
   off: {{ active: no, source: file, name: off, type: denylist, action: drop }}
@@ -103,7 +103,7 @@ sources:
     assert summarise(load(folder))[-6:] == [
         f"source ours: allowlist ours from {path}, left alone",
         f"source feed: denylist feed from {path}, action NXDOMAIN",
-        f"source bad: denylist bad from {path}, action TCP-ONLY, its own",
+        f"source bad: denylist bad from {path}, each name with all below, action TCP-ONLY, its own",
         f"source p: doubtlist p from {path}, weight 1",
         f"source q: doubtlist q from {path}, weight 2, action DROP where a rule fires",
         "source off: denylist off from file (not active)",
