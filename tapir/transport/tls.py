@@ -9,6 +9,7 @@ One task reads and one writes. Reading may have to write (a key update, tickets)
 """
 
 import contextlib
+import hashlib
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -56,6 +57,14 @@ def server_context(
         _load_authorities(context, client_ca)
         context.verify_mode = ssl.CERT_REQUIRED if require_client_certificate else ssl.CERT_OPTIONAL
     return context
+
+
+def digest_authorities(ca: Path) -> bytes:
+    """What tells one state of the CA file from another. Blocks. Raises TlsError."""
+    try:
+        return hashlib.sha256(ca.read_bytes()).digest()
+    except OSError as exc:
+        raise TlsError(f"the CA certificates {ca}: {_reason(exc)}") from exc
 
 
 def client_context(

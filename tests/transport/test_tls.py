@@ -17,6 +17,7 @@ from tapir.transport.tls import (
     TlsStream,
     Truncated,
     client_context,
+    digest_authorities,
     server_context,
 )
 
@@ -242,3 +243,10 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, tmp_path: Pat
     for ca in (missing, garbage):
         with pytest.raises(TlsError, match=f"the CA certificates .*{ca.name}"):
             server_context(certificate=good.certificate, key=good.key, client_ca=ca)
+
+
+def test_states_of_the_authorities_are_told_apart(authority: Authority, tmp_path: Path) -> None:
+    other = Authority(tmp_path, "other").ca
+    assert digest_authorities(authority.ca) == digest_authorities(authority.ca) != digest_authorities(other)
+    with pytest.raises(TlsError, match="No such file"):
+        digest_authorities(tmp_path / "missing.pem")

@@ -37,9 +37,11 @@ class Patience:
 
 @attrs.frozen(kw_only=True)
 class TlsTerms:
-    """On what terms TLS is spoken; connections keep those that they began with."""
+    """On what terms TLS is spoken; connections keep those that they began with, while the same clients are good."""
 
     context: ssl.SSLContext
+    clients: object
+    """which clients are good: equal terms take the same"""
     require_protocol: bool
     """a client must name `dot`, as RFC 9103 has it; unbound (1.17) names nothing"""
 
@@ -48,18 +50,24 @@ async def converse(
     stream: ByteStream,
     *,
     tls: TlsTerms | None,
+    present: Callable[[], TlsTerms | None],
     responder: Responder,
     ctx: Context[Any],
     patience: Callable[[], Patience],
 ) -> None:
     """Talk with the peer of `stream`, over TLS when there are terms for it, until it ends; closes the stream.
 
-    Nothing that a peer does makes this raise.
+    `present` says the terms of now, which a reload may have changed. Nothing that a peer does makes this raise.
     """
     counters = responder.counters
+
+    def is_outdated() -> bool:
+        now = present()
+        return tls is not None and now is not None and now.clients != tls.clients
+
     try:
         if tls is None:
-            await _talk(MessageStream(stream), Secured.NO, responder, ctx, patience)
+            await _talk(MessageStream(stream), Secured.NO, responder, ctx, patience, is_outdated)
             return
         secure = TlsStream(stream, tls.context, server_side=True)
         await secure.handshake(patience=patience().handshake)
@@ -69,7 +77,7 @@ async def converse(
             await secure.end()
             return
         secured = Secured.CLIENT_CERTIFICATE if secure.peer_certificate else Secured.TLS
-        await _talk(MessageStream(secure), secured, responder, ctx, patience)
+        await _talk(MessageStream(secure), secured, responder, ctx, patience, is_outdated)
     except HandshakeFailed as exc:
         responder.note_no_handshake(stream.peer[0], str(exc))
     except Truncated:
@@ -95,6 +103,7 @@ async def _talk(
     responder: Responder,
     ctx: Context[Any],
     patience: Callable[[], Patience],
+    is_outdated: Callable[[], bool],
 ) -> None:
     host = stream.peer[0]
 
@@ -108,6 +117,11 @@ async def _talk(
         if message is None:
             if idle.cancelled_caught:
                 responder.counters["connections_idle"] += 1
+            await stream.end()
+            return
+        if is_outdated():
+            # Its certificate may be one that is good no longer; whose is, comes again.
+            responder.counters["tls_outdated"] += 1
             await stream.end()
             return
         answer = await responder.respond_stream(message, host, run_blocking, secured=secured)

@@ -23,7 +23,7 @@ from tapir.services.authority.messages import GetView, Publish, SecondarySeen
 from tapir.services.authority.responder import KEY, Responder
 from tapir.transport.dns import BindError, Endpoint, TcpListener, bind_endpoints, bind_listeners
 from tapir.transport.streams import Address, TcpStream, format_address
-from tapir.transport.tls import TlsError, server_context
+from tapir.transport.tls import TlsError, digest_authorities, server_context
 from tapir.zone.replies import Reply
 from tapir.zone.settings import ZoneSettings
 
@@ -156,23 +156,13 @@ class ZoneServer(Actor[ServerMessage]):
         tls = self._settings.tls
         if tls is None:
             return
-        make = partial(
-            server_context,
-            certificate=tls.certificate,
-            key=tls.key,
-            client_ca=tls.client_ca,
-            require_client_certificate=tls.require_client_certificate,
-            protocols=(PROTOCOL,),
-        )
         try:
-            context = await ctx.run_blocking(make)
+            self._tls = await ctx.run_blocking(partial(_read_terms, tls))
         except TlsError as exc:
             kept = (
                 "the one before stays in use" if self._tls else "nobody is served over TLS until a reload finds it good"
             )
             ctx.log.error("dnsengine.tls: %s; %s", exc, kept)
-        else:
-            self._tls = TlsTerms(context=context, require_protocol=tls.require_alpn)
 
     def _tell_notifier(self, seen: SecondarySeen) -> None:
         self._notifier.tell_nowait(seen)
@@ -238,7 +228,14 @@ class ZoneServer(Actor[ServerMessage]):
         self, ctx: Context[ServerMessage], stream: TcpStream, stranger: bool, tls: TlsTerms | None
     ) -> None:
         try:
-            await converse(stream, tls=tls, responder=self._responder, ctx=ctx, patience=self._patience)
+            await converse(
+                stream,
+                tls=tls,
+                present=lambda: self._tls,
+                responder=self._responder,
+                ctx=ctx,
+                patience=self._patience,
+            )
         finally:
             self._ledger.release(stream.peer[0], stranger=stranger)
 
@@ -268,3 +265,18 @@ class ZoneServer(Actor[ServerMessage]):
             refusals=tuple(sorted(self._responder.refusals.items())),
             connections=len(self._ledger),
         )
+
+
+def _read_terms(tls: TlsSettings) -> TlsTerms:
+    """Blocks. Raises TlsError."""
+    context = server_context(
+        certificate=tls.certificate,
+        key=tls.key,
+        client_ca=tls.client_ca,
+        require_client_certificate=tls.require_client_certificate,
+        protocols=(PROTOCOL,),
+    )
+    trusted = digest_authorities(tls.client_ca) if tls.client_ca is not None else b""
+    return TlsTerms(
+        context=context, clients=(trusted, tls.require_client_certificate), require_protocol=tls.require_alpn
+    )

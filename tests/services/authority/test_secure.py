@@ -409,6 +409,30 @@ async def test_a_renewed_certificate_is_read_and_a_broken_one_is_not_used(
             assert (await messages.ask(soa())).answer
 
 
+async def test_a_certificate_of_a_ca_that_was_taken_away_serves_no_longer_on_a_connection_that_stands(
+    view: ZoneView, files: TlsSettings, authority: Authority, tmp_path: Path
+) -> None:
+    ca = tmp_path / "clients.pem"
+    ca.write_bytes(authority.ca.read_bytes())
+    rule = AccessRule(label="dnsengine.access[0]", networks=LOOPBACK, secured=Secured.CLIENT_CERTIFICATE)
+    tls = attrs.evolve(files, client_ca=ca)
+    pair = authority.issue("secondary.example")
+    shown = trusting(authority, certificate=pair.certificate, key=pair.key)
+    settings = ServerSettings(zone=ZONE, addresses=(ANY,), allow=(), rules=(rule,), tls=tls)
+    async with serving(view, rules=(rule,), tls=tls) as rig, over_tls(rig, shown) as stream:
+        messages = Messages(stream)
+        assert await messages.transfer(None) == NAMES
+        await rig.server.tell(ConfigureServer(settings=settings))
+        assert await rig.counts("tls_outdated") == [0]
+        assert await messages.transfer(None) == NAMES
+        ca.write_bytes(Authority(tmp_path, "other").ca.read_bytes())
+        await rig.server.tell(ConfigureServer(settings=settings))
+        assert await rig.counts("tls_outdated") == [0]
+        await messages.send(axfr())
+        assert await stream.receive_some(1) == b""  # close_notify, and nothing before it
+        assert await rig.counts("tls_outdated", "transfers_full") == [1, 2]
+
+
 async def test_without_a_good_certificate_the_rest_is_served(
     view: ZoneView, files: TlsSettings, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
