@@ -101,6 +101,8 @@ def render_history(history: Mapping[str, Any]) -> RenderableType:
         table.add_row(str(step["serial"]), when, str(step["removed"]), str(step["added"]), _why(step))
     if history["more"]:
         table.add_row("…", f"and {history['more']} more", "", "", "")
+    elif history["journal_from"] not in {None, *(step["serial"] for step in history["steps"])}:
+        table.add_row(str(history["journal_from"]), "", "", "", "the journal begins here")
     return table
 
 

@@ -1,9 +1,14 @@
 """How a zone stands and how it came to that, as those outside of this group see it; pure."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from tapir.model.blocks import VersionDelta
 from tapir.model.messages.zone import ZoneHistory, ZoneStatus, ZoneStep
 from tapir.model.names import format_name
 from tapir.services.authority.draft import ChangeSize
 from tapir.services.authority.steering import Note, Steering
+from tapir.zone.serial import is_newer
 from tapir.zone.settings import ZoneSettings
 from tapir.zone.view import ZoneView
 
@@ -52,27 +57,31 @@ def zone_history(settings: ZoneSettings, view: ZoneView | None, steering: Steeri
     """
     journal = view.journal.steps if view is not None else ()
     reached = {step.to_serial for step in journal}
-    notes = {note.serial: note for note in steering.notes}
-    alone = [_noted(note) for note in steering.notes if note.serial not in reached]
-    newest = journal[-count:] if count else ()
+    noted = steering.notes_on(view) if view is not None else ()
+    notes = {note.serial: note for note in noted}
+    alone = _placed([note for note in noted if note.serial not in reached], journal)
+    first = max(0, len(journal) - count)
     steps = [
-        _told(
-            ZoneStep(
-                serial=step.to_serial,
-                from_serial=step.from_serial,
-                at=step.at,
-                removed=len(step.delta.removed),
-                added=len(step.delta.added),
-                kind="lists",
-                user="",
-                text="",
+        (
+            number,
+            _told(
+                ZoneStep(
+                    serial=step.to_serial,
+                    from_serial=step.from_serial,
+                    at=step.at,
+                    removed=len(step.delta.removed),
+                    added=len(step.delta.added),
+                    kind="lists",
+                    user="",
+                    text="",
+                ),
+                notes.get(step.to_serial),
             ),
-            notes.get(step.to_serial),
         )
-        for step in newest
+        for number, step in enumerate(journal[first:], first)
     ]
-    # Of one moment, what no difference leads to came first: a first version and its successor, a pause and its end.
-    both = sorted([*alone, *steps], key=lambda step: step.at)[-count:] if count else []
+    # A note stands before the step at its place: a first version before its successor, a pause before its end.
+    both = [step for _, step in sorted([*alone, *steps], key=lambda pair: pair[0])][-count:] if count else []
     pause = steering.pause
     serial = view.serial if view is not None else None
     return ZoneHistory(
@@ -82,6 +91,21 @@ def zone_history(settings: ZoneSettings, view: ZoneView | None, steering: Steeri
         steps=tuple(reversed(both)),
         more=len(journal) + len(alone) - len(both),
     )
+
+
+def _placed(notes: Sequence[Note], journal: Sequence[VersionDelta]) -> list[tuple[int, ZoneStep]]:
+    """Each of `notes`, oldest first, with the number of the step of `journal` that came after it.
+
+    By serials and not by times: the clock may have been set meanwhile. Where a serial was set back in a pause, what was
+    noted before it tells.
+    """
+    placed: list[tuple[int, ZoneStep]] = []
+    place = 0
+    for note in notes:
+        serial = note.serial
+        place = max(place, bisect_left(journal, True, key=lambda step: is_newer(step.to_serial, than=serial)))
+        placed.append((place, _noted(note)))
+    return placed
 
 
 def _noted(note: Note) -> ZoneStep:

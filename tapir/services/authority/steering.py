@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import attrs
 
+from tapir.zone.serial import is_newer
 from tapir.zone.view import ZoneView
 
 FORMAT: Final = 1
@@ -93,15 +94,15 @@ class Steering:
         """With `note`, and without those from before the journal of `view` began."""
         if note is None:
             return self
-        journal = view.journal
-        start = view.serial if journal.from_serial is None else journal.from_serial
-        notes = (*self.notes, note)
-        begins = [number for number, old in enumerate(notes) if old.serial == start]
-        if begins:
-            notes = notes[begins[-1] :]
-        elif len(journal):
-            notes = tuple(old for old in notes if old.at >= journal.steps[0].at)
-        return attrs.evolve(self, notes=notes[-MAX_NOTES:])
+        noted = attrs.evolve(self, notes=(*self.notes, note))
+        return attrs.evolve(noted, notes=noted.notes_on(view)[-MAX_NOTES:])
+
+    def notes_on(self, view: ZoneView) -> tuple[Note, ...]:
+        """The notes since the journal of `view` began; by serials, for the clock may have been set meanwhile."""
+        start = view.serial if view.journal.from_serial is None else view.journal.from_serial
+        begins = [number for number, note in enumerate(self.notes) if note.serial == start]
+        later = (number for number, note in enumerate(self.notes) if is_newer(note.serial, than=start))
+        return self.notes[begins[-1] if begins else next(later, len(self.notes)) :]
 
     def prolonging(self, pause: Pause) -> "Steering":
         """With `pause` in place of the one that is in force, also in the note on that."""

@@ -89,8 +89,8 @@ def test_names_are_allowed_denied_and_taken_back(running: Installation) -> None:
     assert "without effect: it is on allowlist own" in running.do("deny", "good.example")
     refused = running.do("deny", "co.uk", code=1)
     assert refused == (
-        "tapir: 'co.uk' cannot be on the local denylist: it is too broad: nothing would be left of a top-level domain or "
-        "public suffix"
+        "tapir: 'co.uk' cannot be on the local denylist: it is too broad: nothing would be left of a top-level domain "
+        "or public suffix"
     )
     shown = running.read("overrides")["overrides"]
     assert [(each["kind"], each["entry"]) for each in shown] == [

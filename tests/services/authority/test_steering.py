@@ -89,6 +89,25 @@ def test_the_history_has_the_newest_versions_and_counts_the_others() -> None:
     assert (nothing.serial, nothing.steps, nothing.more) == (None, (), 0)
 
 
+def test_the_history_goes_by_serials_wherever_the_clock_was_set() -> None:
+    steering = Steering(notes=(Note(serial=5, at=900_000, kind="first"),))
+    for serial, at, kind in ((7, 70, "rollback"), (8, 2, "pause"), (100, 1, "set-serial")):
+        steering = steering.noting(Note(serial=serial, at=at, kind=kind), view_at(7, steps=2))
+    history = zone_history(ZONE, view_at(7, steps=2), steering, count=9)
+    shown = [(step.serial, step.kind) for step in history.steps]
+    assert shown == [(100, "set-serial"), (8, "pause"), (7, "rollback"), (6, "lists"), (5, "first")]
+    back = Note(serial=2, at=0, kind="set-serial")
+    history = zone_history(ZONE, view_at(7, steps=2), steering.noting(back, view_at(7, steps=2)), count=2)
+    assert [step.serial for step in history.steps] == [2, 100], "a serial that was set back in the pause is the newest"
+
+
+def test_the_history_ends_where_the_journal_begins() -> None:
+    notes = [Note(serial=serial, at=10 * serial, kind="rollback") for serial in (1, 3, 8)]
+    history = zone_history(ZONE, view_at(9, steps=3), Steering(notes=tuple(notes)), count=9)
+    assert [(step.serial, step.kind) for step in history.steps] == [(9, "lists"), (8, "rollback"), (7, "lists")]
+    assert (history.journal_from, history.more) == (6, 0), "what came before cannot be gone back to, and has gaps"
+
+
 @pytest.mark.parametrize(
     ("pause", "linked"),
     [
