@@ -157,3 +157,75 @@ class VersionDelta:
 
     def __repr__(self) -> str:
         return f"<VersionDelta {self.from_serial}→{self.to_serial} {self.delta!r}>"
+
+
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class ObservationBlock:
+    """What was observed of names, a column each; times are microseconds since the epoch.
+
+    A name has one native uint32 in `tags`, and one native int64 in `observed` (when it was observed) and in `deadlines`
+    (from when on that says nothing any more, which may be before it was observed).
+    """
+
+    names: NameBlock
+    tags: bytes
+    observed: bytes
+    deadlines: bytes
+
+    @classmethod
+    def of(cls, entries: Iterable[tuple[Name, int, int, int]]) -> "ObservationBlock":
+        """The block of (name, tag mask, observed, deadline), in their order."""
+        names: list[Name] = []
+        tags, observed, deadlines = array("I"), array("q"), array("q")
+        for name, mask, time, deadline in entries:
+            names.append(name)
+            tags.append(mask)
+            observed.append(time)
+            deadlines.append(deadline)
+        return cls(
+            names=NameBlock.of(names),
+            tags=tags.tobytes(),
+            observed=observed.tobytes(),
+            deadlines=deadlines.tobytes(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[tuple[Name, int, int, int]]:
+        return zip(
+            self.names,
+            memoryview(self.tags).cast("I"),
+            memoryview(self.observed).cast("q"),
+            memoryview(self.deadlines).cast("q"),
+            strict=True,
+        )
+
+    def __repr__(self) -> str:
+        return f"<ObservationBlock of {len(self)} names>"
+
+
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class WithdrawalBlock:
+    """Names of which an observation is taken back, with one native int64 each: its `observed`, as above."""
+
+    names: NameBlock
+    observed: bytes
+
+    @classmethod
+    def of(cls, entries: Iterable[tuple[Name, int]]) -> "WithdrawalBlock":
+        """The block of (name, observed), in their order."""
+        collected = list(entries)
+        return cls(
+            names=NameBlock.of(name for name, _ in collected),
+            observed=array("q", [time for _, time in collected]).tobytes(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[tuple[Name, int]]:
+        return zip(self.names, memoryview(self.observed).cast("q"), strict=True)
+
+    def __repr__(self) -> str:
+        return f"<WithdrawalBlock of {len(self)} names>"
