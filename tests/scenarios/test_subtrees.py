@@ -31,3 +31,31 @@ async def test_a_list_of_subtrees_blocks_and_protects_all_below(
         await trio.sleep(1)
         blocked = [name for name in asked if resolve(pop.secondary.rules, name) != "NONE"]
         assert blocked == ["x.evil.example.", "y.x.evil.example.", "only.example."]
+
+
+async def test_a_list_becomes_one_of_subtrees_and_back_by_a_reload(
+    pop: Any, resolve: Any, autojump_clock: MockClock
+) -> None:
+    pop.add("deny", "denylist", "evil.example", "||other.example^")
+    pop.add("allow", "allowlist", "good.deep.evil.example")
+    pop.secondary.never = {"good.deep.evil.example."}
+    exact = {"evil.example.": "NXDOMAIN", "other.example.": "NXDOMAIN", "*.other.example.": "NXDOMAIN"}
+    async with pop.run() as life:
+        assert (await life.secondary.wait_versions(1)).rules == exact
+        pop.sources["deny"]["match"] = "subtree"
+        assert await life.reload() == ()
+        second = await life.secondary.wait_versions(2)
+        assert second.rules == {
+            **exact,
+            "*.evil.example.": "NXDOMAIN",
+            "deep.evil.example.": "NXDOMAIN",
+            "*.deep.evil.example.": "NXDOMAIN",
+            "good.deep.evil.example.": "PASSTHRU",
+            "*.good.deep.evil.example.": "NXDOMAIN",
+        }
+        assert resolve(second.rules, "good.deep.evil.example.") == "NONE"
+        del pop.sources["deny"]["match"]
+        assert await life.reload() == ()
+        assert (await life.secondary.wait_versions(3)).rules == exact
+        await life.until(life.now + 10)
+        assert len(pop.secondary.seen) == 3
