@@ -90,7 +90,9 @@ def _standing(explanation: Mapping[str, Any], kind: ListKind | None) -> str:
     if stage == ListKind.ALLOW.value:
         if kind is None or kind is ListKind.ALLOW:
             others = _would_be(explanation)
-            return f"it is not in the zone{others}"
+            # Where something above it is blocked with all below, only a record of its own lets it through.
+            what = "the zone lets it through" if explanation["emitted"] else "it is not in the zone"
+            return f"{what}{others}"
         return f"without effect: it is on allowlist {by}, and what is allowed is never in the zone"
     if action == "NONE":
         if stage == ListKind.DOUBT.value:

@@ -135,7 +135,7 @@ def test_the_history_says_when_how_much_and_why(console: FakeConsole, run: Run) 
     assert more == "… and 3 more"
     assert json.loads(run("zone", "history", "--json").stdout) == answer
     console.answers["zone-history"] = lambda _: {**answer, "journal_from": 2, "steps": steps[:-1], "more": 0}
-    assert run("zone", "history").stdout.split("\n")[-2].split() == "2 the journal begins here".split()
+    assert run("zone", "history").stdout.split("\n")[-2].split() == ["2", "the", "journal", "begins", "here"]
     console.answers["zone-history"] = lambda _: {**answer, "steps": [], "more": 0}
     assert run("zone", "history").stdout == "zone rpz.: nothing is known of its versions yet\n"
 
