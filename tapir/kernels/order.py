@@ -238,7 +238,7 @@ def make_keys(
 @cython.cfunc
 @cython.inline
 @cython.nogil
-@cython.exceptval(check=False)
+@cython.exceptval(1, check=True)
 def _word(keys: cython.const[cython.uchar][::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.ulonglong:
     """The eight octets from `at` on, those from `end` on taken as zero."""
     word: cython.ulonglong = 0

@@ -5,6 +5,8 @@ Names are in wire form, back to back, with uint32 offsets; which of them is a ui
 
 import cython
 
+LONGEST = cython.declare(cython.Py_ssize_t, 255)
+
 
 def sort_names(
     data: cython.const[cython.uchar][::1],
@@ -18,7 +20,7 @@ def sort_names(
     """Put `which` in order of the names' octets; equal names stay as they were.
 
     The others are working space, as long as `which`, and 2048 `counts`. The time is that of looking at each octet a
-    few times, whatever the names.
+    few times, whatever the names. Raises IndexError for offsets past `data`, and for what no name can be.
     """
     with cython.nogil:
         _sort(data, offsets, which, keys, spare, spare_keys, counts, 0, len(which), 0)
@@ -42,6 +44,9 @@ def _sort(
     """Sort the names from `first` to `last`, which agree in `depth` octets: by the next eight, then each tie again."""
     i: cython.Py_ssize_t
     j: cython.Py_ssize_t
+    if depth > LONGEST:
+        with cython.gil:
+            raise IndexError("a name is longer than names are")  # and each eight octets are a call in a call
     for i in range(first, last):
         keys[i] = _key(data, offsets[which[i]] + depth, offsets[which[i] + 1])
     if last - first > 64:
@@ -63,7 +68,7 @@ def _sort(
 @cython.cfunc
 @cython.inline
 @cython.nogil
-@cython.exceptval(check=False)
+@cython.exceptval(1, check=True)
 def _key(data: cython.const[cython.uchar][::1], first: cython.Py_ssize_t, last: cython.Py_ssize_t) -> cython.ulonglong:
     """Eight octets as a number; past the end they count as zeros."""
     key: cython.ulonglong = 0

@@ -110,19 +110,24 @@ def test_steps_come_to_what_a_dict_says(steps: list[list[tuple[bytes, int]]]) ->
 
 @given(
     data=st.binary(max_size=60),
-    offsets=st.lists(st.integers(0, 80), min_size=1, max_size=8),
+    offsets=st.lists(st.integers(0, 80) | st.just(0xFFFFFFFF), min_size=1, max_size=8),
     octets=st.binary(max_size=8),
 )
+@example(data=b"", offsets=[0, 0xFFFFFFFF, 0xFFFFFFFF], octets=b"")
 def test_broken_columns_raise_and_reach_no_further(data: bytes, offsets: list[int], octets: bytes) -> None:
     """Nothing of ours hands such to a kernel; were it to, the process must go on."""
     places = memoryview(b"".join(offset.to_bytes(4, "little") for offset in offsets)).cast("I")
     numbers = memoryview(bytearray(64)).cast("I")
     out = memoryview(bytearray(64))
+    stack = memoryview(bytearray(8 * 384)).cast("q")
     calls = (
         lambda: tapir.kernels.order.disorder(data, places, scratch()),
         lambda: tapir.kernels.order.weave(data, places, len(offsets) // 2, numbers, scratch()),
         lambda: tapir.kernels.order.key_octets(data, places),
         lambda: tapir.kernels.order.make_keys(data, places, scratch(), out, numbers),
+        lambda: tapir.kernels.order.sort(
+            data, places, numbers[: len(offsets) - 1], memoryview(bytearray(64)).cast("Q"), stack, 1
+        ),
         lambda: tapir.kernels.columns.check(data, places),
         lambda: tapir.kernels.columns.take(data, places, places, out, numbers),
         lambda: tapir.kernels.columns.net(data, places, places, octets, octets, numbers, out, out),

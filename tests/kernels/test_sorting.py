@@ -100,3 +100,17 @@ def test_what_lies_outside_of_a_block_is_not_looked_at() -> None:
         sorting.gather(b"\0\0", offsets, np.array([1], np.uint32), 0, bytearray(2000))
     with pytest.raises(IndexError):
         take_names(NameBlock.of([Name(b"\0")]), np.array([1], np.uint32))
+
+
+@pytest.mark.parametrize("end", [900, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_names_that_reach_past_the_end_are_not_sorted(end: int) -> None:
+    """Each eight octets are a call in a call: what is no name must end that, not the stack."""
+    for data in (b"\0\0", bytes(1 << 20)):
+        offsets = np.array([0, end, 2 * end & 0xFFFFFFFF], np.uint32)
+        for count in (2, 100):
+            which = np.zeros(count, np.uint32)
+            keys, spare_keys = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
+            with pytest.raises(IndexError):
+                sorting.sort_names(
+                    data, offsets, which, keys, np.zeros(count, np.uint32), spare_keys, np.zeros(2048, np.uint32)
+                )
