@@ -93,7 +93,8 @@ class MessageBounds:
 class Batch:
     """The records of some whole messages, in columns that are overwritten by the next batch.
 
-    Owners are relative to the zone. `rdata` is empty for rules; its names are decompressed and in lower case.
+    Owners are relative to the zone. `rdata` is empty for rules; its names are decompressed and in lower case. The
+    action of an SOA is 1 where no record, of whatever kind, stands between it and the last one, or the beginning.
     """
 
     names: NDArray[np.uint8]
@@ -146,7 +147,7 @@ class TransferReader:
         self._rdata_offsets = np.zeros(_RECORDS + 1, np.uint32)
         self._messages = np.empty((_MESSAGES, 4), np.int64)
         self._counts = np.zeros(kernel.KINDS, np.int64)
-        self._state = np.zeros(4, np.int64)
+        self._state = np.zeros(5, np.int64)
         self._marks = np.zeros(4, np.int64)
         self._scratch = np.empty(512, np.uint8)
         self._actions_said = bytes(action_of(target_of(action)) for action in _SAID)
@@ -155,6 +156,11 @@ class TransferReader:
     def counts(self) -> Mapping[RecordKind, int]:
         """How many records of each kind were met; none for those never met."""
         return MappingProxyType({kind: int(self._counts[kind]) for kind in RecordKind if self._counts[kind]})
+
+    @property
+    def after_soa(self) -> int:
+        """How many records, of whatever kind, have come since the last SOA."""
+        return int(self._state[4])
 
     @property
     def pending(self) -> int:
@@ -218,7 +224,7 @@ class TransferReader:
                 self._marks.data,
                 self._scratch.data,
             )
-            position, records, messages, fault = self._state.tolist()
+            position, records, messages, fault, _ = self._state.tolist()
             if messages:
                 yield self._batch(view, records, messages)
             if end == kernel.BROKEN:

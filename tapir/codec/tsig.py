@@ -102,6 +102,10 @@ class TsigKey:
             state.update(piece)
         return state.digest()
 
+    def begin(self) -> hmac.HMAC:
+        """A MAC of nothing yet, to be fed."""
+        return self._fresh.copy()
+
     def __repr__(self) -> str:
         return f"<TsigKey {self.name!r} {self.algorithm}>"
 

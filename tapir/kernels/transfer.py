@@ -328,7 +328,7 @@ def read(
     put there, too, beside being counted. Rules have no rdata there. `messages` gets four numbers a message: where it
     begins, behind its length, where it ends, where its TSIG record is (0: none), and how many records are before it.
     `state` gets the position, the number of records and of messages, and the fault; a message with a fault leaves no
-    records.
+    records. It keeps how many records of any kind came since the last SOA, whose action is 1 if that is none.
     Returns HUNGRY, FULL or BROKEN.
     """
     at: cython.Py_ssize_t = start
@@ -336,6 +336,7 @@ def read(
     size: cython.Py_ssize_t
     row: cython.Py_ssize_t = 0
     message: cython.Py_ssize_t = 0
+    others: cython.longlong = state[4]
     keep: cython.bint = expected[2] != 0
     room: cython.Py_ssize_t = len(kinds)
     begin: cython.Py_ssize_t
@@ -451,6 +452,7 @@ def read(
                 if number >= answers:
                     place = next_
                     continue
+                others += 1
                 if data[fixed + 2] != 0 or data[fixed + 3] != 1:
                     counts[14] += 1
                     place = next_
@@ -512,6 +514,9 @@ def read(
                         continue
                     rdata_at += size
                 counts[kind] += 1
+                if kind == 1:
+                    action = 1 if others == 1 else 0
+                    others = 0
                 if kind <= 1 or (keep and kind > 3):
                     kinds[row] = kind
                     actions[row] = action
@@ -537,6 +542,7 @@ def read(
             messages[4 * message + 3] = first_row
             message += 1
             at = end
+    state[4] = others
     state[0] = at
     state[1] = row
     state[2] = message
