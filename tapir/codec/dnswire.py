@@ -20,6 +20,9 @@ AA: Final = 0x0400
 TC: Final = 0x0200
 RD: Final = 0x0100
 
+# A name of 255 octets has 127 labels: honest compression needs no more pointers than that.
+_MOST_POINTERS: Final = 127
+
 _HEADER: Final = struct.Struct("!6H")
 _FIXED: Final = struct.Struct("!HHIH")
 
@@ -129,17 +132,22 @@ def skip_name(wire: bytes, position: int) -> int:
 def read_name(wire: bytes, position: int) -> tuple[Name, int]:
     """The name at `position` in lower case, decompressed, and where it ends; raises WireError.
 
-    A pointer must lead to before the labels that it ends, so that no chain of them is endless.
+    A pointer must lead to before the labels that it ends, so that no chain of them is endless, and there are no more
+    of them than a name can have labels: a long chain is written once and could be followed from thousands of records.
     """
     end = skip_name(wire, position)
     labels = bytearray()
     limit = position
+    pointers = 0
     while True:
         length = wire[position]
         if length >= 0xC0:
             target = (length & 0x3F) << 8 | wire[position + 1]
             if target >= limit:
                 raise WireError(f"the pointer at octet {position} does not lead back")
+            pointers += 1
+            if pointers > _MOST_POINTERS:
+                raise WireError(f"a name has more than {_MOST_POINTERS} pointers")
             position = limit = target
             skip_name(wire, position)
             continue

@@ -26,8 +26,12 @@ from tapir.codec.rpz import CLASS_IN
 from tapir.codec.tsig import TYPE_TSIG, TsigRecord, find_tsig, read_tsig
 from tapir.model.names import Name
 
+MOST_RECORDS: Final = 16
+"""a request has one question, and perhaps an SOA, an OPT and a TSIG; 64 KiB full of records take long to read"""
+
 OPCODE_QUERY: Final = 0
 OPCODE_NOTIFY: Final = 4
+_OPCODES: Final = frozenset({OPCODE_QUERY, OPCODE_NOTIFY})
 
 TYPE_NS: Final = 2
 TYPE_CNAME: Final = 5
@@ -123,7 +127,12 @@ def read_query(wire: bytes) -> Query | Malformed | NoReply:
         return NoReply("short")
     if header.is_response:
         return NoReply("response")
-    if header.opcode not in {OPCODE_QUERY, OPCODE_NOTIFY}:
+    if sum(header.counts) > MOST_RECORDS:
+        # Whoever may ask nothing may say this, too: it is not worth more than a look at the header.
+        rcode = Rcode.FORMERR if header.opcode in _OPCODES else Rcode.NOTIMP
+        reason = f"it has {sum(header.counts)} questions and records"
+        return Malformed(header=header, question=None, edns=None, rcode=rcode, reason=reason)
+    if header.opcode not in _OPCODES:
         reason = f"opcode {header.opcode}"
         return Malformed(
             header=header,

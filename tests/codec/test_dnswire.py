@@ -82,6 +82,18 @@ def test_bad_names_are_refused(wire):
         read_name(wire, 0)
 
 
+def test_a_chain_of_pointers_is_followed_as_far_as_names_have_labels():
+    """A chain of 8,000 could be followed from each of thousands of records: seconds for one message."""
+    labels = b"\1a\0"
+    chain = labels + b"".join(
+        (0xC000 | (0 if not n else len(labels) + 2 * (n - 1))).to_bytes(2, "big") for n in range(200)
+    )
+    for pointers in (1, 2, 126, 127):
+        assert read_name(chain, len(labels) + 2 * (pointers - 1))[0] == labels
+    with pytest.raises(WireError, match="more than 127 pointers"):
+        read_name(chain, len(labels) + 2 * 127)
+
+
 def test_a_short_header_is_refused():
     with pytest.raises(WireError, match="11 octets"):
         read_header(bytes(11))

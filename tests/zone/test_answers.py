@@ -20,7 +20,7 @@ from tapir.zone.answers import answer
 from tapir.zone.encoding import encoding_of
 from tapir.zone.journal import Journal
 from tapir.zone.lookup import look_up
-from tapir.zone.query import Malformed, NoReply, Query, QueryKind, read_query
+from tapir.zone.query import MOST_RECORDS, Malformed, NoReply, Query, QueryKind, Rcode, read_query
 from tapir.zone.replies import TCP, UDP, Refusal, Reply, TransferReply
 from tapir.zone.settings import ZoneSettings
 from tapir.zone.version import ZoneVersion
@@ -448,6 +448,19 @@ def test_an_error_for_a_malformed_request_has_an_opt_where_the_request_had_one(a
 )
 def test_an_error_for_a_malformed_request_has_no_opt_where_none_could_be_read(ask, wire):
     assert dns.message.from_wire(ask(wire).wire).edns == -1
+
+
+def test_a_request_full_of_records_is_not_read():
+    """What a stranger sends is read before anybody knows that it is one; 64 KiB are 5,900 records."""
+    record = b"\0" + struct.pack("!HHIH", 1, 1, 0, 0)
+    fits = plain()[:10] + struct.pack("!H", MOST_RECORDS - 1) + plain()[12:] + record * (MOST_RECORDS - 1)
+    assert isinstance(read_query(fits), Query)
+    crowded = fits[:10] + struct.pack("!H", MOST_RECORDS) + fits[12:] + record
+    for opcode, rcode in ((0, Rcode.FORMERR), (4, Rcode.FORMERR), (5, Rcode.NOTIMP)):
+        read = read_query(with_counts(crowded, flags=opcode << 11))
+        assert isinstance(read, Malformed)
+        assert (read.rcode, read.question, read.edns, read.tsig) == (rcode, None, None, None)
+        assert read.reason == f"it has {MOST_RECORDS + 1} questions and records"
 
 
 # -- transfers that are no transfers (tests/zone/test_transfers.py has the others)
