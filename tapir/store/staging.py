@@ -32,26 +32,34 @@ class Incoming:
 
     def write(self, block: bytes) -> None:
         """Append `block`. Raises OSError."""
-        write_all(self._descriptor, block)
+        with _naming(self._folder):
+            write_all(self._descriptor, block)
 
     def octets(self) -> memoryview:
         """What was written, mapped; it may be used for as long as it is held. Raises OSError."""
-        return _mapped(self._descriptor)
+        with _naming(self._folder):
+            return _mapped(self._descriptor)
 
     def keep(self, digest: str) -> Path:
         """Make the copy durable under the name of its digest; returns the path. Raises OSError."""
-        os.fsync(self._descriptor)
         path = self._folder / f"{digest}{_SUFFIX}"
-        self._path.replace(path)
-        sync_folder(self._folder)
+        with _naming(self._folder):
+            os.fsync(self._descriptor)
+            self._path.replace(path)
+            sync_folder(self._folder)
         return path
 
 
 @contextlib.contextmanager
 def receive(folder: Path) -> Iterator[Incoming]:
-    """A new copy in `folder`, which is made when there is none; gone at the end unless it was kept. Raises OSError."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)  # mode 0600
+    """A new copy in `folder`, which is made when there is none; gone at the end unless it was kept.
+
+    Raises OSError, as its methods do, whose `filename` is the folder: a file that has another name at each attempt
+    would make another failure of each.
+    """
+    with _naming(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)  # mode 0600
     try:
         yield Incoming(folder, descriptor, Path(name))
     finally:
@@ -99,6 +107,14 @@ def sweep(folder: Path, *, keep: Iterable[Path], now: float) -> int:
             path.unlink()
             removed += 1
     return removed
+
+
+@contextlib.contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, str(folder)) from exc
 
 
 def _mapped(descriptor: int) -> memoryview:

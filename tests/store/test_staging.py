@@ -1,5 +1,6 @@
 """Copies that are mapped: whole or not there, private, and removed when nobody needs them."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -52,3 +53,24 @@ def test_what_nobody_needs_is_swept_away(tmp_path: Path) -> None:
     os.utime(folder / ".incoming-new", (4000, 4000))
     assert sweep(folder, keep=[folder / "a.dawg"], now=5000) == 2
     assert {path.name for path in folder.iterdir()} == {"a.dawg", ".incoming-new", "notes.txt"}
+
+
+@pytest.mark.parametrize("failing", ["write_all", "tempfile.mkstemp", "sync_folder"])
+def test_what_fails_is_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """Not a file with another name each time, and not the file that is copied."""
+    folder = tmp_path / "staging"
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / ".incoming-x7f3"))
+
+    monkeypatch.setattr(f"tapir.store.staging.{failing}", fail)
+
+    def copy() -> None:
+        with receive(folder) as incoming:
+            incoming.write(b"one")
+            incoming.keep("abc")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        copy()
+    assert caught.value.filename == str(folder)
+    assert caught.value.errno == errno.ENOSPC

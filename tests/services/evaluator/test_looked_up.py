@@ -44,6 +44,17 @@ def says(content: LookupList, at: int = 1) -> SourceLoaded:
     return SourceLoaded(source="good", content=content, digest=content.digest, refusals=(), loaded_at=at)
 
 
+def remove(content: LookupList) -> None:
+    Path(content.path).unlink()
+
+
+def flip(content: LookupList) -> None:
+    path = Path(content.path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
 GOOD = SourceSettings(id="good", name="good", kind=ListKind.ALLOW)
 
 
@@ -109,13 +120,13 @@ async def test_the_brake_counts_words_and_what_it_holds_keeps_its_copy(
 async def test_a_copy_that_is_gone_is_asked_for(run_keeper: Any, copied: Any) -> None:
     async with run_keeper(GOOD) as rig:
         one, other = copied("a.example."), copied("b.example.")
-        Path(one.path).unlink()
+        remove(one)
         await rig.lists.tell(says(one))
         assert await rig.source.next() == RefreshSource()
         assert (await rig.words()) == {"good": "waiting"}
         await rig.lists.tell(says(other))
         await rig.policy.next()
-        Path(other.path).unlink()
+        remove(other)
         assert await lists_of(rig) == other
         assert await rig.source.next() == RefreshSource()
         await rig.lists.tell(says(copied("b.example.")))
@@ -133,11 +144,9 @@ async def test_a_copy_that_did_not_survive_is_no_content(
         await rig.lists.tell(says(one))
         await rig.policy.next()
     if damage == "gone":
-        Path(one.path).unlink()
+        remove(one)
     else:
-        data = bytearray(Path(one.path).read_bytes())
-        data[-1] ^= 1
-        Path(one.path).write_bytes(data)
+        flip(one)
     async with run_keeper(GOOD) as rig:
         assert (await rig.words()) == {"good": "waiting"}
         assert "the copy of source good is gone or damaged" in caplog.text
