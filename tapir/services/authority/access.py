@@ -22,6 +22,7 @@ EVERYTHING: Final = frozenset({QueryKind.SOA, QueryKind.IXFR, QueryKind.AXFR, Qu
 
 _REMEMBERED: Final = 4096
 _REPORTED: Final = 1024
+_MAPPED_BITS: Final = 96  # of ::ffff:0:0/96, RFC 4291 §2.5.5.2
 
 
 class Secured(enum.IntEnum):
@@ -70,7 +71,9 @@ class AccessList:
     """`rules`, and which of them have an address; that is remembered for the last few thousand addresses."""
 
     def __init__(self, rules: Iterable[AccessRule]) -> None:
-        self._rules = tuple(rules)
+        self._rules = tuple(
+            attrs.evolve(rule, networks=tuple(_unmap_network(network) for network in rule.networks)) for rule in rules
+        )
         # A spoofed flood has a new address in every datagram, so the memory is bounded, and parsing an address is
         # what costs: a secondary asks a thousand times from one.
         self._decided: OrderedDict[str, tuple[AccessRule, ...]] = OrderedDict()
@@ -107,6 +110,15 @@ class AccessList:
         # `in` is False, not an error, when the versions differ.
         found = tuple(rule for rule in self._rules if any(address in network for network in rule.networks))
         return tuple(rule for rule in found if rule.alone) or found
+
+
+def _unmap_network(network: Network) -> Network:
+    """`network`, one of IPv4-mapped addresses as that of the IPv4 addresses that they are: as such queries come."""
+    if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED_BITS:
+        first = network.network_address.ipv4_mapped
+        if first is not None:
+            return IPv4Network((first, network.prefixlen - _MAPPED_BITS))
+    return network
 
 
 def _listed(kinds: frozenset[QueryKind]) -> str:

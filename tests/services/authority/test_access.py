@@ -65,6 +65,14 @@ def test_the_first_rule_that_a_query_fits_decides() -> None:
     assert grant("198.51.100.1", key=KEY_A) == (False, False, "")
 
 
+def test_a_prefix_of_mapped_addresses_is_one_of_ipv4() -> None:
+    mapped = [rule("::ffff:192.0.2.66", kinds=frozenset()), rule("::ffff:192.0.2.0/120"), rule("2001:db8::/32")]
+    access = AccessList(mapped)
+    assert not access.grant("192.0.2.66").kinds
+    for host, allowed in (("192.0.2.1", True), ("192.0.3.1", False), ("2001:db8::1", True), ("2001:db9::1", False)):
+        assert access.grant(host).allows(QueryKind.AXFR) is allowed
+
+
 def test_an_address_of_its_own_is_judged_by_that_alone() -> None:
     own = [rule("127.0.0.1", label="outputs.one", keys=frozenset({key}), alone=True) for key in (KEY_A, KEY_B)]
     access = AccessList([rule("127.0.0.0/8"), *own, rule("0.0.0.0/0")])
