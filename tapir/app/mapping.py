@@ -34,6 +34,7 @@ def source_settings(config: Config) -> tuple[SourceSettings, ...]:
             supported=source.supported,
             action=source.action,
             weight=source.weight,
+            reading=(str(source.path), source.format, source.column or "", source.match, str(source.broad)),
             brake=BrakeSettings(shrink=source.brake.shrink, grow=source.brake.grow, minimum=source.brake.minimum),
         )
         for source in config.sources

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -59,3 +60,18 @@ async def test_a_list_becomes_one_of_subtrees_and_back_by_a_reload(
         assert (await life.secondary.wait_versions(3)).rules == exact
         await life.until(life.now + 10)
         assert len(pop.secondary.seen) == 3
+
+
+@pytest.mark.parametrize("first", ["deny", "allow"])
+async def test_what_protects_grows_before_what_blocks(pop: Any, first: str, autojump_clock: MockClock) -> None:
+    lists = {"deny": ("denylist", "evil.example"), "allow": ("allowlist", "good.evil.example")}
+    for source in sorted(lists, key=lambda each: each != first):
+        pop.add(source, *lists[source])
+    pop.secondary.never = {"good.evil.example.", "x.good.evil.example."}
+    async with pop.run() as life:
+        await life.secondary.wait_versions(1)
+        for source in lists:
+            pop.sources[source]["match"] = "subtree"
+        assert await life.reload() == ()
+        assert (await life.secondary.wait_versions(2)).rules["*.evil.example."] == "NXDOMAIN"
+        await life.until(life.now + 10)

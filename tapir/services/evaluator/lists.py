@@ -156,7 +156,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
             case SourceUnchanged():
                 await self._confirm(ctx, message)
             case SourceFailed():
-                self._note_failure(ctx, message)
+                await self._note_failure(ctx, message)
             case AcceptSource():
                 await self._accept(ctx, message.source)
             case GetSources():
@@ -213,6 +213,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 await self._put_in_effect(ctx, after, changed)
                 if before is None or before.refusals != content.refusals:
                     log_refusals(ctx.log, content.refusals, message.source)
+        await self._tell(ctx)  # in case that all the others waited for this one
 
     async def _put_in_effect(self, ctx: Context[ListKeeperMessage], state: SourceState, changed: Changed) -> None:
         source = state.settings.id
@@ -251,7 +252,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
         state = attrs.evolve(state, checked_at=message.at, error="")
         known = {content.digest for content in (state.content, state.pending) if content is not None}
         if not message.digest or message.digest in known:
-            self._states[source] = attrs.evolve(state, confirmed=True)
+            self._states[source] = attrs.evolve(state, confirmed=True, outdated=False)
+            await self._tell(ctx)
             return
         self._states[source] = state
         # What it said never got here: we crashed on it, or lost it with the store.
@@ -267,14 +269,15 @@ class ListKeeper(Actor[ListKeeperMessage]):
         ctx.resume(source)
         ctx.log.info("source %s is listened to again", source)
 
-    def _note_failure(self, ctx: Context[ListKeeperMessage], message: SourceFailed) -> None:
+    async def _note_failure(self, ctx: Context[ListKeeperMessage], message: SourceFailed) -> None:
         state = self._states.get(message.source)
         if state is None or not state.settings.active:
             return
         if state.error != message.reason:
             kept = f"its {len(state.content.block)} names stay in effect" if state.content else "it has no content yet"
             ctx.log.warning("source %s fails: %s; %s", message.source, message.reason, kept)
-        self._states[message.source] = attrs.evolve(state, error=message.reason, checked_at=message.at)
+        self._states[message.source] = attrs.evolve(state, error=message.reason, checked_at=message.at, outdated=False)
+        await self._tell(ctx)
 
     # What the operator says
 
@@ -317,6 +320,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
         changed = {each.plain for each in before} != {each.plain for each in after}
         if changed:
             self._begin_epoch(ctx)
+        elif self._deadline is None:
+            self._give_time(ctx)
         await self._tell(ctx, always=changed, described=() if changed or before == after else tuple(after))
 
     # What the policy evaluator is told
@@ -324,6 +329,9 @@ class ListKeeper(Actor[ListKeeperMessage]):
     def _begin_epoch(self, ctx: Context[ListKeeperMessage]) -> None:
         """Start a new stream; sources that have said nothing yet have time to do so from now on."""
         self._position = StreamPosition(epoch=uuid.uuid4().hex, sequence=0)
+        self._give_time(ctx)
+
+    def _give_time(self, ctx: Context[ListKeeperMessage]) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -36,6 +36,8 @@ class SourceSettings:
     """None: the list keeper's"""
     action: Action | None = None
     weight: int = 1
+    reading: tuple[str, ...] = ()
+    """what makes names of its octets: a source that is read in another way says something else"""
     internal: bool = False
     """nobody configured it: it is always there, and mostly holds nothing"""
 
@@ -61,7 +63,8 @@ class SourceState:
 
     `content` is in effect, `pending` is what the brake holds back and `held_because` why. `confirmed` says that the
     source itself was heard since the process began, rather than only the store; `waived`, that it had its time to
-    deliver and nothing waits for it any more. `saved` says that the store holds the same.
+    deliver and nothing waits for it any more. `outdated` is an allowlist that is read in another way from now on, and
+    was not heard since. `saved` says that the store holds the same.
     """
 
     settings: SourceSettings
@@ -70,6 +73,7 @@ class SourceState:
     held_because: str = ""
     confirmed: bool = False
     waived: bool = False
+    outdated: bool = False
     checked_at: int | None = None
     error: str = ""
     saved: bool = True
@@ -134,7 +138,7 @@ def take_content(state: SourceState, content: SourceContent, *, brake: BrakeSett
 
     The first content of a source is never held back. What is within the limits replaces what is held back.
     """
-    state = attrs.evolve(state, confirmed=True, error="", checked_at=content.loaded_at)
+    state = attrs.evolve(state, confirmed=True, outdated=False, error="", checked_at=content.loaded_at)
     if state.content is None:
         return attrs.evolve(state, content=content, pending=None, held_because=""), Reaction.TAKEN
     if state.content.digest == content.digest:
@@ -159,10 +163,16 @@ def reconfigure(
     """
     known = {(state.settings.id, state.settings.kind): state for state in states}
     after = tuple(
-        attrs.evolve(known.pop((settings.id, settings.kind), SourceState(settings=settings)), settings=settings)
+        _reconfigured(known.pop((settings.id, settings.kind), SourceState(settings=settings)), settings)
         for settings in sources
     )
     return after, tuple(state.settings for state in known.values())
+
+
+def _reconfigured(state: SourceState, settings: SourceSettings) -> SourceState:
+    differs = state.settings.reading != settings.reading
+    outdated = settings.kind is ListKind.ALLOW and state.content is not None and (state.outdated or differs)
+    return attrs.evolve(state, settings=settings, outdated=outdated, waived=state.waived and not outdated)
 
 
 @attrs.frozen(kw_only=True)
@@ -182,8 +192,9 @@ def judge_gate(states: Iterable[SourceState]) -> Gate:
     """Whether decisions on these sources may be published.
 
     Not while an active source has no content and its time to deliver has not passed; never while that source is a
-    required allowlist, for a zone made without it blocks what it protects. Nor where there are sources and none of
-    them can be heard: an empty zone would take from the secondaries what another daemon gave them.
+    required allowlist, for a zone made without it blocks what it protects. Not while an allowlist that is read in
+    another way has time left to say what that makes of it, for a denylist may be faster. Nor where there are sources
+    and none of them can be heard: an empty zone would take from the secondaries what another daemon gave them.
     """
     active = [state for state in states if state.settings.active]
     missing = [state for state in active if state.content is None]
@@ -191,6 +202,7 @@ def judge_gate(states: Iterable[SourceState]) -> Gate:
     configured = [state for state in active if not state.settings.internal]
     if not any(state.settings.supported for state in configured):
         blocking = [state for state in missing if not state.settings.internal]
+    missing += [state for state in active if state.outdated and state.settings.supported and not state.waived]
     awaited = [state for state in missing if state.settings.supported and not state.waived]
     named = [state for state in missing if state.settings.supported or state in blocking]
     return Gate(
@@ -203,7 +215,10 @@ def judge_gate(states: Iterable[SourceState]) -> Gate:
 
 def waive_missing(states: Iterable[SourceState]) -> tuple[SourceState, ...]:
     """The sources after the time to deliver has passed."""
-    return tuple(attrs.evolve(state, waived=True) if state.content is None else state for state in states)
+    return tuple(
+        attrs.evolve(state, waived=True, outdated=False) if state.content is None or state.outdated else state
+        for state in states
+    )
 
 
 def _ids(states: Iterable[SourceState]) -> tuple[str, ...]:

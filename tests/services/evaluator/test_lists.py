@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -379,6 +380,33 @@ async def test_a_reload_does_not_wait_again_for_who_had_his_time(
         assert not (await rig.sources()).publishing
         await rig.lists.tell(loaded("new"))
         assert (await rig.sources()).publishing
+
+
+@pytest.mark.parametrize("answer", ["same", "unchanged", "fails", "late"])
+async def test_a_reload_waits_for_an_allowlist_that_is_read_in_another_way(
+    run_keeper: Any, loaded: Loaded, source: Source, tmp_path: Path, answer: str, autojump_clock: MockClock
+) -> None:
+    allow, deny = source("allow", ListKind.ALLOW), source("deny")
+    async with run_keeper(allow, deny, start_deadline=60) as rig:
+        said = loaded("allow", "good.example")
+        await rig.lists.tell(said)
+        await rig.lists.tell(loaded("deny", "bad.example"))
+        read_anew = attrs.evolve(allow, reading=("subtree",))
+        await rig.lists.tell(configure(tmp_path / "lists.db", read_anew, deny, start_deadline=60))
+        await rig.lists.tell(loaded("deny", "worse.example"))
+        sources = await rig.sources()
+        assert (sources.publishing, sources.waiting_for) == (False, ("allow",))
+        match answer:
+            case "same":
+                await rig.lists.tell(said)
+            case "unchanged":
+                await rig.lists.tell(SourceUnchanged(source="allow", at=9, digest=said.digest))
+            case "fails":
+                await rig.lists.tell(SourceFailed(source="allow", reason="gone", at=9))
+            case _:
+                await trio.sleep(61)
+        assert (await rig.sources()).publishing
+        assert rig.policy.messages[-1].publish
 
 
 async def test_an_inactive_source_leaves_and_comes_back(

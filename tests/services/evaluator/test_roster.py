@@ -59,6 +59,26 @@ def test_the_gate(state: SourceState, before_deadline: bool, after_deadline: boo
         assert gate.waiting_for == (("s",) if named else ())
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "waits"),
+    [(ListKind.ALLOW, True, True), (ListKind.ALLOW, False, False), (ListKind.DENY, True, False)],
+)
+def test_an_allowlist_that_is_read_in_another_way_is_waited_for(kind: ListKind, content: bool, waits: bool) -> None:
+    before = attrs.evolve(source("s", kind, content=content, required=False), confirmed=True, waived=True)
+    read_anew = attrs.evolve(before.settings, reading=("subtree",))
+    (same,), _ = reconfigure([before], [before.settings])
+    assert judge_gate([same]).publish
+    (after,), _ = reconfigure([before], [read_anew])
+    assert judge_gate([after]).publish is not waits
+    (again,), _ = reconfigure([after], [read_anew])
+    assert again.outdated is after.outdated is waits
+    assert judge_gate(waive_missing([after])).publish
+    said, _ = take_content(after, CONTENT, brake=BrakeSettings())
+    assert judge_gate([said]).publish
+    (later,), _ = reconfigure([said], [read_anew])
+    assert judge_gate([later]).publish
+
+
 def test_no_sources_at_all_is_an_empty_zone_and_not_a_wait() -> None:
     assert judge_gate(()).publish
 
