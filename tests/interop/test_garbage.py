@@ -15,6 +15,7 @@ import dns.message
 import dns.query
 import dns.rcode
 import dns.rrset
+import dns.tsig
 import pytest
 
 pytestmark = pytest.mark.interop
@@ -52,6 +53,9 @@ def seeds() -> list[bytes]:
         dns.message.make_query("example.org.", "A"),
         ixfr,
     ]
+    signed = dns.message.make_query("dnstapir.", "SOA", use_edns=0)
+    signed.use_tsig(dns.tsig.Key("transfer.example.", bytes(32), "hmac-sha256"))
+    queries.append(signed)
     return [query.to_wire() for query in queries]
 
 
@@ -168,7 +172,7 @@ def test_a_list_line_of_a_gigabyte(serving, campaign, wait_until):
     wait_until(lambda: serving.status()["zone"]["state"] == "braked", what="the zone's brake")
     serving.command("accept", "zone")
     wait_until(lambda: serving.axfr()[1] == {"first.example.": "NXDOMAIN", "last.example.": "NXDOMAIN"}, what="it")
-    (source,) = serving.status()["sources"]["sources"]
+    (source,) = (source for source in serving.status()["sources"]["sources"] if source["id"] == "deny")
     assert [(refusal["reason"], refusal["count"], refusal["lines"]) for refusal in source["refusals"]] == [
         ("malformed", 1, [2])
     ]
