@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import attrs
+import trio
 
-from actors import Actor, ActorRef, AskError, Context, Request
+from actors import Actor, ActorRef, AskError, AskTimeout, Context, Request
 from tapir.model.messages.control import GetHealth, HealthStatus, VersionPublished
 from tapir.model.messages.lists import GetSources, SourcesStatus
 from tapir.model.messages.zone import GetServer, GetZone, ZoneStatus
@@ -31,11 +32,13 @@ HealthMessage = VersionPublished | CheckHealth | GetHealth | GraceEnds
 class HealthSettings:
     """How often to look, in seconds, and how long an actor may take to say how it stands.
 
-    For `grace` seconds not being ready is nothing out of the ordinary: lists are read, sources are waited for.
+    One that answered before may be busy for `silence` seconds, saving a list of a million names, and what it said last
+    stands. For `grace` seconds not being ready is nothing out of the ordinary: lists are read, sources are waited for.
     """
 
     interval: float = 5.0
     patience: float = 1.0
+    silence: float = 20.0
     grace: float = 60.0
 
 
@@ -97,6 +100,8 @@ class Health(Actor[HealthMessage]):
         self._announced = False
         self._was_ready = False
         self._in_grace = True
+        self._heard: dict[object, tuple[float, Any]] = {}
+        """what was answered last to each question, and when"""
 
     async def started(self, ctx: Context[HealthMessage]) -> None:
         """Announce a zone that is served from the store; look at the rest when it has had its turn to start."""
@@ -156,7 +161,13 @@ class Health(Actor[HealthMessage]):
         self._was_ready = self._was_ready or status.ready
 
     async def _ask(self, ref: ActorRef[Any], request: Request[R]) -> R | None:
+        question = (ref.path, type(request))
         try:
-            return await ref.ask(request, timeout=self._settings.patience)
+            answer = await ref.ask(request, timeout=self._settings.patience)
+        except AskTimeout:
+            at, last = self._heard.get(question, (0.0, None))
+            return last if trio.current_time() - at <= self._settings.silence else None
         except AskError:
             return None
+        self._heard[question] = (trio.current_time(), answer)
+        return answer

@@ -88,13 +88,56 @@ def test_what_wants_a_hand_is_a_warning_and_still_ready(zone: ZoneStatus, source
     assert warning in " ".join(health.warnings)
 
 
+async def test_a_part_may_be_busy_for_a_while(autojump_clock: Any):
+    """Saving a list of a million names takes longer than anybody waits for an answer, and nothing is wrong."""
+    reports: list[tuple[float, HealthStatus]] = []
+
+    async def report(status: HealthStatus) -> None:
+        reports.append((trio.current_time(), status))
+
+    world = World()
+    world.zone, world.sources = ZONE, SOURCES
+    system = ActorSystem()
+    other = system.ref("world")
+    settings = HealthSettings(interval=5, patience=1, silence=20)
+    tree = SupervisorSpec(
+        name="test",
+        strategy=Strategy.ONE_FOR_ONE,
+        children=(
+            ActorSpec(name="world", factory=lambda: world, mailbox=BOX),
+            ActorSpec(
+                name="health",
+                factory=lambda: Health(settings=settings, keeper=other, server=other, lists=other, report=report),
+                mailbox=BOX,
+            ),
+        ),
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(system.run, tree)
+        await trio.sleep(6)
+        world.busy = 15
+        await trio.sleep(30)
+        assert [status.ready for _, status in reports] == [True]
+        world.busy = 40
+        began = trio.current_time()
+        await trio.sleep(60)
+        assert [status.ready for _, status in reports] == [True, False, True]
+        assert 20 <= reports[1][0] - began <= 20 + 5 + 2
+        assert reports[1][1].reasons == ("the zone keeper does not answer", "the list keeper does not answer")
+        system.request_stop()
+
+
 class World(Actor[Any]):
     """The zone keeper, the server and the list keeper in one; mute until it is told what to say."""
 
     zone: ZoneStatus = attrs.evolve(ZONE, serial=None)
     sources: SourcesStatus = SOURCES
+    busy: float = 0.0
+    """seconds that the next message takes"""
 
     async def receive(self, ctx: Context[Any], message: Any) -> None:
+        busy, self.busy = self.busy, 0.0
+        await trio.sleep(busy)
         match message:
             case GetZone():
                 ctx.reply(self.zone)
