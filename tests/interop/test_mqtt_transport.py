@@ -384,8 +384,6 @@ async def test_who_may_not_is_told_so(
     await taker.connected()
     with trio.fail_after(10):
         if version is Version.V5:
-            with pytest.raises(PublishRefused, match="not authorized"):
-                await taker.client.publish("other", b"x")
             with pytest.raises(PublishRefused, match="2000"):
                 await taker.client.publish("mine/a", b"x" * 2000)
         await taker.client.publish("mine/a", b"x")
@@ -398,6 +396,10 @@ async def test_who_may_not_is_told_so(
         await taker.client.publish("mine/a", b"nobody listens any more")
         await taker.client.publish("mine/b", b"here")
         assert (await taker.client.receive()).payload == b"here"
+        if version is Version.V5:
+            # Mosquitto 2.0.11 says so, and then throws out who asked.
+            with pytest.raises(PublishRefused, match="not authorized"):
+                await taker.client.publish("other", b"x")
 
 
 async def test_who_has_no_account_is_refused(make_broker: Callable[..., Broker], start: Start) -> None:

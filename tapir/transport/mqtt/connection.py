@@ -250,6 +250,8 @@ class Connection:
                 reasons = await self._ask(step)
                 answers.update(zip(step.subscribe, reasons, strict=False))
                 self._subscriptions.done(step)
+            if self._subscriptions.changed.is_set():
+                continue
             now = Connected(
                 peer=self._stream.peer,
                 version=self._codec.version,
