@@ -18,7 +18,16 @@ import trio.lowlevel
 from tapir.codec.dnswire import TC
 from tapir.model.errors import TapirError
 from tapir.transport.dns import MessageStream, UdpExchange, frame
-from tapir.transport.streams import Address, Buffer, ByteStream, PeerGone, PeerStalled, TcpStream, format_address
+from tapir.transport.streams import (
+    READ_OCTETS,
+    Address,
+    Buffer,
+    ByteStream,
+    PeerGone,
+    PeerStalled,
+    TcpStream,
+    format_address,
+)
 from tapir.transport.tls import HandshakeFailed, TlsStream
 
 DNS_OVER_TLS: Final = "dot"
@@ -28,6 +37,10 @@ _BLOCK: Final = 1 << 20
 _BLOCKS: Final = 4
 # Less is not worth the way to a worker and back, some 100 us: it takes less than that itself.
 _AT_ONCE: Final = 32 * 1024
+# A read that is far from full has emptied the kernel's buffer. A primary writes message by message, and to be woken for
+# each takes as long as all the rest; so more is let come for a moment, far shorter than any primary would notice.
+_SMALL_READ: Final = READ_OCTETS // 2
+_BREATH: Final = 0.001
 
 Result_co = TypeVar("Result_co", covariant=True)
 Clock = Callable[[], int]
@@ -229,6 +242,7 @@ class _Reading:
     async def _read(self) -> None:
         patience = self._patience
         since, octets = trio.current_time(), 0
+        total = 0
         try:
             while not self._ended:
                 received: bytes | None = None
@@ -237,6 +251,7 @@ class _Reading:
                 if received is None:
                     raise self._failed("idle", f"it sent nothing for {patience.idle:g} s")
                 octets += len(received)
+                total += len(received)
                 now = trio.current_time()
                 if received and now - since >= patience.window:
                     if octets < patience.least_octets:
@@ -251,6 +266,8 @@ class _Reading:
                     self._taken = trio.Event()
                     await self._taken.wait()
                     since, octets = trio.current_time(), 0
+                elif total > _AT_ONCE and 0 < len(received) < _SMALL_READ:
+                    await trio.sleep(_BREATH)
         except TapirError as exc:
             self._failure = exc
             self._ended = True
