@@ -77,11 +77,11 @@ def decode(octets: memoryview) -> ToClient:
         packet, _ = mqtt5.read(octets)
     except (ValueError, IndexError, OverflowError) as exc:
         raise MalformedPacket(str(exc)[:200]) from exc
-    except BaseException as exc:  # noqa: ASYNC104 - all but that one are
+    except BaseException as exc:
         # A panic in Rust cannot be named by a type, and is no Exception; what it met is hostile, and no more than that.
         if type(exc).__name__ != "PanicException":
             raise
-        raise MalformedPacket("a packet that the codec cannot hold") from exc
+        raise MalformedPacket("a packet that the codec cannot hold") from exc  # noqa: ASYNC104 - all others are
     return _value_of(packet)
 
 
