@@ -244,6 +244,10 @@ def test_what_dnspython_refuses_we_refuse(contents, moves, sizes, full, rdtype):
         # We refuse more: what follows the end of a whole message, an older zone by AXFR, what contradicts itself.
         assert theirs is None or ours in {Fault.PROTOCOL, Fault.ROLLBACK, Fault.CONTRADICTION}
         return
+    if ours.is_current:
+        # Where the first SOA is what we have we are done, whatever a primary may send behind it.
+        assert ours.serial == 10
+        return
     if ours.delta is not None:
         # What is removed from contents that do not hold it shows only where it is applied.
         gone, come = dict(ours.delta.removed), dict(ours.delta.added)
@@ -467,3 +471,29 @@ def test_another_secret_and_a_refused_key_end_it():
     # A signature that was not asked for proves nothing, and does no harm.
     plain = Inbound(ZONE, held=None, id_=7, now=NOW)
     assert applied(run(plain, signed_stream(machine, whole(NEW, 12), [1] * 5)), {}) == NEW
+
+
+# -- a primary that means harm
+
+
+def test_a_storm_of_soas_and_a_zone_without_end_meet_their_limits():
+    storm = [soa(12), soa(10), *[soa(11)] * 30_000]
+    machine = Inbound(ZONE, held=10, id_=7, now=NOW, limits=TransferLimits(steps=1000))
+    assert run(machine, stream(storm, [800])) is Fault.TOO_LARGE
+    machine = Inbound(ZONE, held=None, id_=7, now=NOW, limits=TransferLimits(records=100_000))
+    endless = stream([rule(A, Action.DROP)] * 1000, rdtype=252)
+    assert not machine.feed(stream([soa(12)], rdtype=252), now=NOW)
+    while machine.counts.get(RecordKind.RULE, 0) < 99_000:
+        assert not machine.feed(endless, now=NOW)
+    with pytest.raises(TransferError, match="more than 100000 records"):
+        machine.feed(endless * 2, now=NOW)
+    assert machine.counts[RecordKind.RULE] <= 102_000
+
+
+def test_records_in_a_message_behind_the_last_soa_are_refused_while_its_signature_is_awaited():
+    machine = Inbound(ZONE, held=None, id_=7, key=KEY, now=NOW)
+    unsigned = signed_stream(machine, whole(NEW, 12), [1, 0, 0, 0, 0])
+    assert not machine.feed(unsigned, now=NOW)
+    assert machine.octets == len(unsigned)
+    with pytest.raises(TransferError, match="follow the last SOA"):
+        machine.feed(stream([rule(A, Action.DROP)], rdtype=252), now=NOW)
