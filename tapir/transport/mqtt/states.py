@@ -75,7 +75,10 @@ class Connecting:
 
 @attrs.frozen(kw_only=True)
 class Connected:
-    """The broker is there, and has answered what we subscribed to."""
+    """The broker is there, and has answered what we subscribed to.
+
+    Its answer comes behind what it kept for us: whoever waits for this must take messages meanwhile.
+    """
 
     peer: Address
     version: Version
