@@ -23,7 +23,7 @@ from actors import (
     Strategy,
     SupervisorSpec,
 )
-from tapir.app.config import Config, tls_after_reload, SourceConfig
+from tapir.app.config import Config, SourceConfig, tls_after_reload
 from tapir.app.config.inforce import pack_in_force
 from tapir.app.mapping import file_settings, notifier_settings, running_sources, server_settings, source_settings
 from tapir.model.messages.control import HealthStatus
