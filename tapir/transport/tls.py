@@ -158,6 +158,7 @@ class TlsStream:
     async def handshake(self, *, patience: float) -> None:
         """Come to terms with the peer within `patience` seconds; else HandshakeFailed, whose text says why."""
         where = format_address(self.peer)
+        failure: ssl.SSLError | None = None
         with trio.move_on_after(patience) as deadline:
             try:
                 while not self._shake():
@@ -166,11 +167,14 @@ class TlsStream:
                 await self._flush(patience)
             except ssl.SSLError as exc:
                 self._broken = True
-                with contextlib.suppress(PeerGone, PeerStalled):
-                    await self._flush(patience)  # the alert that tells the peer why
-                raise HandshakeFailed(f"{where}: {_describe(exc)}") from exc
+                failure = exc
             except (PeerGone, PeerStalled) as exc:
                 raise HandshakeFailed(f"{where}: it went away during the handshake") from exc
+            if failure is not None:
+                with contextlib.suppress(PeerGone, PeerStalled):
+                    await self._flush(patience)  # the alert that tells the peer why
+        if failure is not None:
+            raise HandshakeFailed(f"{where}: {_describe(failure)}") from failure
         if deadline.cancelled_caught:
             raise HandshakeFailed(f"{where}: no handshake within {patience:g} s")
 
