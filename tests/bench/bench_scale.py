@@ -48,7 +48,7 @@ def test_a_flip_of_a_tenth_costs_less_than_the_zone(measured: dict[int, dict[str
 
 
 def test_cost_is_linear(measured: dict[int, dict[str, Any]]) -> None:
-    """From the text of the lists to a durable zone; a hash table that fits no cache makes one stage dearer than that."""
+    """From the text of the lists to a durable zone. A hash table that fits no cache makes one stage alone dearer."""
     counts = sorted(measured)
     for stage in STAGES:
         each = {count: _median(measured[count][stage]) / count * 1e9 for count in counts}
