@@ -27,6 +27,23 @@ class SourceLoaded:
     loaded_at: int
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class SourceChanged:
+    """What `source` says is what it said under digest `base`, without `removed` and with `upserted`.
+
+    That has `digest` from now on: any text that names this content and no other. A list keeper that does not hold
+    `base` asks the source to say all that it holds (`RefreshSource`).
+    """
+
+    source: str
+    base: str
+    digest: str
+    removed: NameBlock
+    upserted: ListBlock
+    refusals: tuple[Refusal, ...]
+    loaded_at: int
+
+
 @attrs.frozen(kw_only=True)
 class SourceUnchanged:
     """`source` was looked at and still says what it said: the content of that digest."""

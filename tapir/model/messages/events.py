@@ -1,0 +1,90 @@
+"""Anybody tells of what an operator must hear of, wherever he is: exceptional events.
+
+Each gets one identifier, which stands in its log line and in the signed message that goes to Core.
+"""
+
+import enum
+
+import attrs
+
+from actors import Request
+
+
+class EventKind(enum.StrEnum):
+    """What happened; the words of logs, of `tapir status` and of telemetry."""
+
+    CERTIFICATE_EXPIRES = "certificate-expires"
+    RENEWAL_FAILED = "renewal-failed"
+    SOURCE_EXPIRED = "source-expired"
+    SOURCE_HELD = "source-held"
+    ZONE_HELD = "zone-held"
+    RESTART_LIMIT = "restart-limit"
+    CLOCK_STEP = "clock-step"
+
+
+@attrs.frozen(kw_only=True)
+class RaiseEvent:
+    """`kind` is true of `subject` from now on; said again, it is the same event until it was cleared.
+
+    `text` is one sentence for the operator: what, where, and what still holds. No secret and no client address.
+    """
+
+    kind: EventKind
+    subject: str
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class ClearEvent:
+    """`kind` is no longer true of `subject`."""
+
+    kind: EventKind
+    subject: str
+
+
+@attrs.frozen(kw_only=True)
+class ExceptionalEvent:
+    """An event with its identifier; times are microseconds since the epoch, `cleared_at` None while it lasts."""
+
+    id: str
+    kind: EventKind
+    subject: str
+    text: str
+    at: int
+    cleared_at: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class GetEvents(Request[tuple[ExceptionalEvent, ...]]):
+    """The last events, the newest first, and all that last."""
+
+
+@attrs.frozen(kw_only=True)
+class ClockStatus:
+    """What the wall clock did; `held` says that nothing expires meanwhile. Times are microseconds since the epoch."""
+
+    held: bool
+    stepped_by: int
+    """microseconds of the last large step, negative for back; 0 for none"""
+    stepped_at: int | None
+    released_at: int | None
+    """when expiry goes on by itself, if the clock agrees until then"""
+
+
+@attrs.frozen(kw_only=True)
+class GetClock(Request[ClockStatus]):
+    """How does the wall clock stand?"""
+
+
+@attrs.frozen(kw_only=True)
+class AcceptClock(Request[str]):
+    """The operator says that the clock is right; the reply is a sentence."""
+
+    user: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class HoldExpiry:
+    """To sources whose entries expire: from now on nothing does (`held`), or all that is due does."""
+
+    held: bool

@@ -1,0 +1,1 @@
+"""Towards Core: the MQTT connection, and what is sent over it."""
