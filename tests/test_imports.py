@@ -97,7 +97,7 @@ def test_dependencies_are_written_down() -> None:
     page = (REPOSITORY / "docs/decisions/dependencies.md").read_text()
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     for requirement in project["dependencies"] + project["optional-dependencies"]["dev"]:
-        name = requirement.split("=")[0].rstrip("<>~!")
+        name = re.split(r"[<>=~![]", requirement)[0]
         assert name in page, f"{name} has no line on why it and not its rivals"
 
 
