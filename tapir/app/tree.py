@@ -4,7 +4,7 @@
     ├── authority (rest for one)    keeper ─▶ notifier ─▶ server
     ├── control (one for one)       health, console
     ├── evaluator (rest for one)    lists ─▶ policy
-    └── sources (one for one)       tapir:local, and an actor for each list file
+    └── sources (one for one)       tapir:local, and an actor for each source, by its origin
 
 They start in this order and stop in the reverse one: nothing flows into what has stopped. Refs are made first and the
 factories close over them, so nobody looks anybody up.
@@ -23,9 +23,10 @@ from actors import (
     Strategy,
     SupervisorSpec,
 )
-from tapir.app.config import Config, SourceConfig, tls_after_reload
+from tapir.app.config import Config, tls_after_reload
 from tapir.app.config.inforce import pack_in_force
-from tapir.app.mapping import file_settings, notifier_settings, running_sources, server_settings, source_settings
+from tapir.app.mapping import notifier_settings, server_settings, source_settings
+from tapir.app.origins import SOURCE_INTENSITY, OriginRefs, origin_actor, origin_settings
 from tapir.model.messages.control import HealthStatus
 from tapir.model.messages.local import ACTOR as LOCAL
 from tapir.model.messages.local import LISTS
@@ -41,7 +42,6 @@ from tapir.services.control.health import Health, HealthSettings
 from tapir.services.control.status import ControlRefs, ProcessFacts
 from tapir.services.evaluator.lists import ConfigureLists, ListKeeper, ListKeeperSettings, stream_of
 from tapir.services.evaluator.policy import ConfigurePolicy, EvaluatorSettings, PolicyEvaluator
-from tapir.services.sources.file import FileSource, FileSourceSettings
 from tapir.services.sources.local import ConfigureLocal, LocalSettings, LocalSource
 from tapir.store.state import StateDirectory
 
@@ -54,8 +54,6 @@ _QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
 _PATIENCE: Final = 60.0
 """seconds for an actor to take new settings: a policy change over a million names is work"""
 
-# One broken list, crashing its source again and again, must not use up the others' restarts.
-_SOURCE_INTENSITY: Final = Intensity(restarts=10, period=600)
 _SOURCES_INTENSITY: Final = Intensity(restarts=1000, period=60)
 
 
@@ -81,6 +79,7 @@ class Tree:
         self._lists = system.ref("evaluator/lists")
         self._policy = system.ref("evaluator/policy")
         self._overrides = system.ref(f"sources/{LOCAL}")
+        self._origins = OriginRefs(lists=self._lists)
         # What this process began with: some of it no reload changes, however many follow each other.
         self._beginning: Config | None = None
         self._in_force: Config | None = None
@@ -118,8 +117,8 @@ class Tree:
             notifying = self._notifying = notifier_settings(new)
             await self._server.tell(ConfigureServer(settings=serving))
             await self._notifier.tell(ConfigureNotifier(settings=notifying))
-        before = {source.id: self._file_settings(source, zone) for source in running_sources(old)}
-        after = {source.id: self._file_settings(source, zone) for source in running_sources(new)}
+        before = origin_settings(old, zone=zone, state=self._state)
+        after = origin_settings(new, zone=zone, state=self._state)
         sources = self._system.supervisor("sources")
         staying = {key for key, value in after.items() if before.get(key) == value}
         for source_id in set(sources.children()) - staying - {LOCAL}:
@@ -134,7 +133,7 @@ class Tree:
         running = set(sources.children())
         for source_id, settings in after.items():
             if source_id not in running:
-                await sources.start_child(self._source(settings))
+                await sources.start_child(origin_actor(settings, self._origins))
 
     def _authority(self, config: Config) -> SupervisorSpec:
         serves = config.server.active
@@ -246,13 +245,14 @@ class Tree:
         )
 
     def _sources(self, config: Config) -> SupervisorSpec:
+        configured = origin_settings(config, zone=config.zone.name, state=self._state)
         return SupervisorSpec(
             name="sources",
             strategy=Strategy.ONE_FOR_ONE,
             intensity=_SOURCES_INTENSITY,
             children=(
                 self._local_source(config),
-                *(self._source(self._file_settings(source, config.zone.name)) for source in running_sources(config)),
+                *(origin_actor(settings, self._origins) for settings in configured.values()),
             ),
         )
 
@@ -262,22 +262,11 @@ class Tree:
             name=LOCAL,
             factory=lambda: LocalSource(self._local or settings, lists=self._lists, policy=self._policy),
             mailbox=_QUESTIONS,
-            intensity=_SOURCE_INTENSITY,
+            intensity=SOURCE_INTENSITY,
         )
 
     def _local_settings(self, config: Config, *, zone: Name) -> LocalSettings:
         return LocalSettings(store_path=self._state.overrides, zone=zone, canary=config.canary)
-
-    def _file_settings(self, source: SourceConfig, zone: Name) -> FileSourceSettings:
-        return file_settings(source, zone=zone, staging=self._state.staging)
-
-    def _source(self, settings: FileSourceSettings) -> ActorSpec[Any]:
-        return ActorSpec(
-            name=settings.id,
-            factory=FileSource.factory(settings, lists=self._lists),
-            mailbox=_QUESTIONS,
-            intensity=_SOURCE_INTENSITY,
-        )
 
     def _source_ref(self, source_id: str) -> ActorRef[Any]:
         return self._overrides if source_id in LISTS else self._system.ref(f"sources/{source_id}")
