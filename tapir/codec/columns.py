@@ -6,7 +6,7 @@ A kernel takes memoryviews, since their elements are plain integers also where i
 import io
 import os
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import numpy as np
@@ -18,6 +18,10 @@ from tapir.model.blocks import EMPTY_NAMES, NameBlock, RecordBlock, RecordDelta
 from tapir.model.names import Name
 
 Numbers = NDArray[np.uint32]
+Buffer = bytes | memoryview
+"""octets; a memoryview must be one of octets, too"""
+
+_SMALL: Final = 1 << 16  # a copy of so little holds the interpreter for less than handing it over takes
 
 NO_NUMBERS: Final = memoryview(b"").cast("I")
 """as an order: as it is given"""
@@ -43,6 +47,25 @@ def filled(size: int, fill: Callable[[memoryview], object]) -> bytes:
     return content.getvalue()
 
 
+def concatenated(parts: Sequence[Buffer]) -> bytes:
+    """All `parts` in one row; unlike a join, a copy of megabytes leaves the interpreter to others."""
+    size = sum([len(part) for part in parts])
+
+    def fill(out: memoryview) -> None:
+        whole = np.frombuffer(out, dtype=np.uint8)
+        done = 0
+        for part in parts:
+            whole[done : done + len(part)] = np.frombuffer(part, dtype=np.uint8)
+            done += len(part)
+
+    return filled(size, fill) if size > _SMALL else b"".join(parts)
+
+
+def octets_of(array: NDArray[Any]) -> bytes:
+    """The elements of `array` as they lie in memory; as `concatenated`."""
+    return concatenated([np.ascontiguousarray(array).reshape(-1).view(np.uint8).data])
+
+
 def lengths_of(names: NameBlock) -> NDArray[np.uint32]:
     """The length of each name."""
     offsets = np.frombuffer(names.offsets, dtype=np.uint32)
@@ -55,7 +78,7 @@ def joined(blocks: Sequence[NameBlock]) -> NameBlock:
         return blocks[0]
     if not blocks:
         return EMPTY_NAMES
-    pieces = []
+    pieces: list[Buffer] = []
     offsets = [np.zeros(1, dtype=np.uint32)]
     size = 0
     for block in blocks:
@@ -63,7 +86,7 @@ def joined(blocks: Sequence[NameBlock]) -> NameBlock:
         offsets.append(own[1:] - own[0] + np.uint32(size))
         pieces.append(memoryview(block.data)[own[0] : own[-1]])
         size += len(pieces[-1])
-    return NameBlock(data=b"".join(pieces), offsets=np.concatenate(offsets).tobytes())
+    return NameBlock(data=concatenated(pieces), offsets=octets_of(np.concatenate(offsets)))
 
 
 def is_ordered(names: NameBlock) -> bool:
@@ -80,7 +103,7 @@ def follow_in_order(blocks: Sequence[NameBlock]) -> bool:
 def joined_records(blocks: Sequence[RecordBlock]) -> RecordBlock:
     """All records of `blocks`, one block after the other."""
     return RecordBlock(
-        names=joined([block.names for block in blocks]), actions=b"".join([block.actions for block in blocks])
+        names=joined([block.names for block in blocks]), actions=concatenated([block.actions for block in blocks])
     )
 
 
@@ -116,7 +139,7 @@ def taken(names: NameBlock, numbers: Numbers) -> NameBlock:
     else:
         data = b""
         offsets[0] = 0
-    return NameBlock(data=data, offsets=bytes(offsets))
+    return NameBlock(data=data, offsets=octets_of(np.asarray(offsets)))
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -162,7 +185,7 @@ def name_of(names: NameBlock, index: int) -> Name:
 def steps_of(parts: Sequence[RecordBlock]) -> tuple[NameBlock, bytes, bytes]:
     """All records of parts that remove and add by turns, in one row: their names, whether they add, their actions."""
     adds = b"".join([bytes((number & 1,)) * len(part) for number, part in enumerate(parts)])
-    return joined([part.names for part in parts]), adds, b"".join([part.actions for part in parts])
+    return joined([part.names for part in parts]), adds, concatenated([part.actions for part in parts])
 
 
 def net_of(names: NameBlock, adds: bytes, actions: bytes, order: Numbers) -> tuple[Changes, int | None]:
@@ -182,11 +205,13 @@ def net_of(names: NameBlock, adds: bytes, actions: bytes, order: Numbers) -> tup
     )
     if count < 0:
         return NO_CHANGES, -1 - count
-    changes = Changes(names=taken(names, heads[:count]), before=before[:count].tobytes(), after=after[:count].tobytes())
+    changes = Changes(
+        names=taken(names, heads[:count]), before=octets_of(before[:count]), after=octets_of(after[:count])
+    )
     return changes, None
 
 
 def records_of(
     names: NameBlock, actions: "np.ndarray[tuple[int], np.dtype[np.uint8]]", numbers: Numbers
 ) -> RecordBlock:
-    return RecordBlock(names=taken(names, numbers), actions=actions[numbers].tobytes())
+    return RecordBlock(names=taken(names, numbers), actions=octets_of(actions[numbers]))

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from tapir.codec.columns import octets_of
 from tapir.kernels.sorting import compare_blocks, is_ordered
 from tapir.model.blocks import EMPTY_NAMES, ListBlock, NameBlock
 from tapir.policy.ordering import Positions, in_order, take_names
@@ -59,4 +60,4 @@ def _ordered(block: ListBlock) -> ListBlock:
 
 def _take_entries(block: ListBlock, which: Positions) -> ListBlock:
     tags: npt.NDArray[np.uint32] = np.frombuffer(block.tags, np.uint32)[which] if block.tags else np.zeros(0, np.uint32)
-    return ListBlock(names=take_names(block.names, which), tags=tags.tobytes() if tags.any() else b"")
+    return ListBlock(names=take_names(block.names, which), tags=octets_of(tags) if tags.any() else b"")

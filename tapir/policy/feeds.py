@@ -20,6 +20,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from tapir.codec.columns import concatenated
 from tapir.codec.suffixes import SuffixTest
 from tapir.model.actions import Action, ListKind
 from tapir.model.blocks import EMPTY_NAMES, NameBlock, RecordBlock, RecordDelta
@@ -84,7 +85,7 @@ def list_of(kind: ListKind, action: Action) -> FeedList:
 def map_content(blocks: Sequence[RecordBlock], rules: FeedRules) -> FeedContent:
     """What a feed that holds exactly `blocks` says; of a name that is there twice the last rule counts."""
     names = _joined([block.names for block in blocks])
-    actions = np.frombuffer(b"".join([block.actions for block in blocks]), np.uint8)
+    actions = np.frombuffer(concatenated([block.actions for block in blocks]), np.uint8)
     kept = in_order(names, np.arange(len(names), dtype=np.uint32))
     repeated = len(names) - len(kept)
     refused: dict[str, int] = {}

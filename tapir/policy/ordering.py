@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tapir.codec.columns import octets_of
 from tapir.kernels import sorting
 from tapir.model.blocks import NameBlock
 
@@ -39,4 +40,4 @@ def take_names(names: NameBlock, which: Positions) -> NameBlock:
     while position < len(which):
         position, size = sorting.gather(names.data, offsets, which, position, piece)
         data.write(piece[:size])
-    return NameBlock(data=data.getvalue(), offsets=taken.tobytes())
+    return NameBlock(data=data.getvalue(), offsets=octets_of(taken))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from tapir.codec.columns import octets_of
 from tapir.model.actions import Action
 from tapir.model.blocks import ListBlock, LookupList, RecordBlock, RecordDelta
 from tapir.model.messages.lists import ListChange, ListContent, ListDescription
@@ -214,4 +215,4 @@ class PolicyState:
         )
 
     def _block(self, slots: Slots, actions: Actions) -> RecordBlock:
-        return RecordBlock(names=self._table.names_of(slots), actions=actions.tobytes())
+        return RecordBlock(names=self._table.names_of(slots), actions=octets_of(actions))

@@ -16,6 +16,8 @@ import struct
 import zlib
 from typing import Final
 
+from tapir.codec.columns import concatenated
+
 _MAGIC: Final = b"TPRB"
 _COMPRESSED: Final = 1
 _PLAIN: Final = 2
@@ -48,12 +50,17 @@ _COMPRESSED_KINDS: Final = frozenset({BlobKind.LIST, BlobKind.LIST_CHANGE})
 
 def seal(kind: BlobKind, key: bytes, content: bytes) -> bytes:
     """`content` as a blob that `unseal` opens under the same `kind` and `key`."""
+    return concatenated(sealed_parts(kind, key, content))
+
+
+def sealed_parts(kind: BlobKind, key: bytes, content: bytes) -> tuple[bytes, bytes]:
+    """The same blob in two parts, so that one who writes it piece by piece need not have it in a row."""
     if len(content) > MAX_CONTENT:
         raise ValueError(f"a blob holds at most {MAX_CONTENT} octets, not {len(content)}")
     compressed = kind in _COMPRESSED_KINDS
     header = _HEADER.pack(_MAGIC, _COMPRESSED if compressed else _PLAIN, kind, len(key), len(content))
     stream = zlib.compress(content, 1) if compressed else content
-    return b"".join((header, _digest(header, key, stream), key, stream))
+    return b"".join((header, _digest(header, key, stream), key)), stream
 
 
 def unseal(kind: BlobKind, key: bytes, sealed: bytes) -> bytes:

@@ -13,16 +13,17 @@ even make its shared-memory file for want of space, the database is opened in ex
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from tapir.store.blobs import BlobError, BlobKind, seal, unseal
+from tapir.store.blobs import BlobError, BlobKind, seal, sealed_parts, unseal
 from tapir.store.errors import StoreCorrupt, StoreError, StoreFormatUnknown, StoreFull
 from tapir.store.files import sync_folder
 
 FORMAT: Final = 1
+_PIECE: Final = 1 << 17
 STATE: Final = "state"
 """The item that says which other items and log entries there must be; never missing."""
 SIDE_FILES: Final = ("-wal", "-shm", "-journal")
@@ -195,11 +196,29 @@ class Database:
 
     def append(self, kind: BlobKind, series: int, number: int, content: bytes, *, mark: int = 0) -> int:
         """Entry `number` of the log `series` is `content`, to be found by `mark`; returns how many octets it takes."""
-        sealed = seal(kind, _log_key(series, number), content)
-        self._execute(
-            "INSERT INTO log (series, number, mark, sealed) VALUES (?, ?, ?, ?)", (series, number, mark, sealed)
-        )
-        return len(sealed)
+        parts = sealed_parts(kind, _log_key(series, number), content)
+        octets = sum([len(part) for part in parts])
+        insert = "INSERT INTO log (series, number, mark, sealed) VALUES (?, ?, ?, ?)"
+        if octets <= _PIECE:
+            self._execute(insert, (series, number, mark, b"".join(parts)))
+            return octets
+        # SQLite copies what it is handed, and holds the interpreter for it; piece by piece it does not.
+        insert = "INSERT INTO log (series, number, mark, sealed) VALUES (?, ?, ?, zeroblob(?))"
+        row = self._execute(insert, (series, number, mark, octets)).lastrowid
+        self._write_blob(row or 0, parts)  # none only where nothing was inserted
+        return octets
+
+    def _write_blob(self, row: int, parts: Iterable[bytes]) -> None:
+        """Put `parts` into the blob of this row of the log, which has their size."""
+        try:
+            with self._connection.blobopen("log", "sealed", row) as blob:
+                for part in parts:
+                    octets = memoryview(part)
+                    for start in range(0, len(octets), _PIECE):
+                        blob.write(octets[start : start + _PIECE])
+        except sqlite3.Error:
+            self._failed = True
+            raise
 
     def find(self, series: int, mark: int) -> int | None:
         """The number of the entry with `mark`, None when there is none; the mark is not sealed, so look inside."""

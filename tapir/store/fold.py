@@ -19,12 +19,14 @@ import tapir.kernels.order
 from tapir.codec.columns import (
     NO_CHANGES,
     Changes,
+    concatenated,
     follow_in_order,
     is_ordered,
     joined_records,
     lengths_of,
     name_of,
     net_of,
+    octets_of,
     offsets_of,
     order_of,
     records_of,
@@ -116,8 +118,8 @@ def _amended(records: RecordBlock, changes: Changes) -> RecordBlock:
     )
     if made != count:
         raise BlobError("a delta does not fit the records that it changes")
-    names = NameBlock(data=data[:octets].tobytes(), offsets=offsets[: count + 1].tobytes())
-    return RecordBlock(names=names, actions=actions[:count].tobytes())
+    names = NameBlock(data=octets_of(data[:octets]), offsets=octets_of(offsets[: count + 1]))
+    return RecordBlock(names=names, actions=octets_of(actions[:count]))
 
 
 def fold_list(base: ListBlock, changes: Sequence[tuple[NameBlock, ListBlock]]) -> ListBlock:
@@ -131,7 +133,7 @@ def fold_list(base: ListBlock, changes: Sequence[tuple[NameBlock, ListBlock]]) -
         adds += [False, True]
     folded = _fold(parts, adds)
     kept = np.concatenate(tags)[folded.kept]
-    return ListBlock(names=folded.names(), tags=kept.tobytes() if bool(kept.any()) else b"")
+    return ListBlock(names=folded.names(), tags=octets_of(kept) if bool(kept.any()) else b"")
 
 
 def _tags_of(block: ListBlock) -> NDArray[np.uint32]:
@@ -153,12 +155,12 @@ class _Folded:
         keep[self.kept] = True
         offsets = np.zeros(len(self.kept) + 1, dtype=np.uint32)
         np.cumsum(self.lengths[self.kept], out=offsets[1:], dtype=np.uint32)
-        return NameBlock(data=self.octets[np.repeat(keep, self.lengths)].tobytes(), offsets=offsets.tobytes())
+        return NameBlock(data=octets_of(self.octets[np.repeat(keep, self.lengths)]), offsets=octets_of(offsets))
 
 
 def _fold(parts: Sequence[NameBlock], adds: Sequence[bool]) -> _Folded:
     lengths = np.concatenate([_lengths_of(part) for part in parts])
-    octets = np.frombuffer(b"".join(_octets_of(part) for part in parts), dtype=np.uint8)
+    octets = np.frombuffer(concatenated([_octets_of(part) for part in parts]), dtype=np.uint8)
     added = np.repeat(np.array(adds, dtype=np.bool_), [len(part) for part in parts])
     for _ in range(_DRAWS):
         hashes = _hash_names(octets, lengths, _draw_multiplier())

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tapir.kernels.columns
+from tapir.codec.columns import Buffer, concatenated
 from tapir.model.actions import Action
 from tapir.model.blocks import ListBlock, NameBlock, RecordBlock, RecordDelta, VersionDelta
 from tapir.model.names import MAX_LABEL, MAX_NAME
@@ -32,24 +33,14 @@ _PROBLEMS: Final = (
 """what the kernel's numbers say, from 1 on"""
 
 
-def pack_names(block: NameBlock) -> bytes:
-    """`block` as octets. Raises ValueError when it is not well formed."""
-    lengths, data = _columns(block)
-    return _NAMES.pack(len(lengths), len(data)) + lengths.tobytes() + data
-
-
 def pack_list(block: ListBlock) -> bytes:
     """`block` as octets. Raises ValueError when it is not well formed."""
-    if block.tags and len(block.tags) != 4 * len(block.names):
-        raise ValueError("a list has another number of tags than of names")
-    tags = np.frombuffer(block.tags, dtype=np.uint32).astype("<u4").tobytes()
-    return pack_names(block.names) + bytes((bool(tags),)) + tags
+    return concatenated(_list_parts(block))
 
 
 def pack_records(block: RecordBlock) -> bytes:
     """`block` as octets. Raises ValueError when it is not well formed."""
-    _check_actions(block.actions, len(block.names))
-    return pack_names(block.names) + block.actions
+    return concatenated(_record_parts(block))
 
 
 def pack_version_delta(delta: VersionDelta) -> bytes:
@@ -58,12 +49,29 @@ def pack_version_delta(delta: VersionDelta) -> bytes:
         head = _VERSION_DELTA.pack(delta.from_serial, delta.to_serial, delta.at)
     except struct.error as exc:
         raise ValueError(f"a serial or a time is out of range: {exc}") from exc
-    return head + pack_records(delta.delta.removed) + pack_records(delta.delta.added)
+    return concatenated([head, *_record_parts(delta.delta.removed), *_record_parts(delta.delta.added)])
 
 
 def pack_list_change(removed: NameBlock, upserted: ListBlock) -> bytes:
     """A change of a list as octets. Raises ValueError when it is not well formed."""
-    return pack_names(removed) + pack_list(upserted)
+    return concatenated([*_name_parts(removed), *_list_parts(upserted)])
+
+
+def _name_parts(block: NameBlock) -> list[Buffer]:
+    lengths, data = _columns(block)
+    return [_NAMES.pack(len(lengths), len(data)), lengths.data, data]
+
+
+def _list_parts(block: ListBlock) -> list[Buffer]:
+    if block.tags and len(block.tags) != 4 * len(block.names):
+        raise ValueError("a list has another number of tags than of names")
+    tags = np.frombuffer(block.tags, dtype=np.uint32).astype("<u4", copy=False)
+    return [*_name_parts(block.names), bytes((bool(len(tags)),)), tags.view(np.uint8).data]
+
+
+def _record_parts(block: RecordBlock) -> list[Buffer]:
+    _check_actions(block.actions, len(block.names))
+    return [*_name_parts(block.names), block.actions]
 
 
 def unpack_list(octets: bytes) -> ListBlock:
@@ -149,7 +157,7 @@ class _Reader:
         return RecordBlock(names=names, actions=actions)
 
 
-def _columns(block: NameBlock) -> tuple[NDArray[np.uint8], bytes]:
+def _columns(block: NameBlock) -> tuple[NDArray[np.uint8], memoryview]:
     """The lengths of the names and their octets; a block may be a window on a longer `data`."""
     if len(block.offsets) < 4 or len(block.offsets) % 4:
         raise ValueError("a block has no whole number of offsets")
@@ -159,7 +167,7 @@ def _columns(block: NameBlock) -> tuple[NDArray[np.uint8], bytes]:
     if bool((offsets[1:] < offsets[:-1]).any()):
         raise ValueError("an offset lies before the one before it")
     _check_names(block.offsets, block.data)
-    return (offsets[1:] - offsets[:-1]).astype(np.uint8), block.data[int(offsets[0]) : int(offsets[-1])]
+    return (offsets[1:] - offsets[:-1]).astype(np.uint8), memoryview(block.data)[int(offsets[0]) : int(offsets[-1])]
 
 
 def _check_names(offsets: bytes, data: bytes) -> None:

@@ -7,6 +7,8 @@
 <folder>/overrides.db               tapir.store.overrides
 <folder>/zones/<zone>/zone.db       tapir.store.zones
 <folder>/zones/<zone>/serial        the serial once more, as in serialcache
+<folder>/events.json                the last exceptional events, see tapir.store.documents
+<folder>/clock.json                 the latest time that was known to be right
 <folder>/console.sock               the console's Unix socket
 """
 
@@ -103,6 +105,16 @@ class StateDirectory:
     def staging(self) -> Path:
         """The folder of copies of files that are mapped."""
         return staging_path(self.path)
+
+    @property
+    def events(self) -> Path:
+        """The document of the exceptional events."""
+        return self.path / "events.json"
+
+    @property
+    def clock(self) -> Path:
+        """The document of what is known of the wall clock."""
+        return self.path / "clock.json"
 
     @property
     def console(self) -> Path:

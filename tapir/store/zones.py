@@ -30,7 +30,8 @@ _SERIES: Final = 0
 _MAX_SERIAL: Final = 2**32 - 1
 # Below this, moving the base costs more than the few deltas that it saves at the next start.
 _SMALL: Final = 256 * 1024
-_PART: Final = 1 << 16  # records: about 1.5 MB, so that reading never holds a second copy of the zone
+# records: about 400 KB, so that who reads or writes one holds the interpreter for a moment only
+_PART: Final = 1 << 14
 
 _log = logging.getLogger(__name__)
 
@@ -251,7 +252,7 @@ class ZoneStore:
             with self._database.writing():
                 state = _read_state(self._database)
                 folded, _ = _read_versions(self._database, state)
-                parts = _split(joined_records(folded))
+                parts = _regrouped(folded)
                 octets = _put_base(self._database, parts, state)
                 state = attrs.evolve(
                     state, base_number=state.head, base_octets=octets, pending_octets=0, parts=len(parts)
@@ -305,6 +306,20 @@ def _split(records: RecordBlock) -> list[RecordBlock]:
         offsets = records.names.offsets[4 * start : 4 * (start + len(actions) + 1)]
         parts.append(RecordBlock(names=NameBlock(data=records.names.data, offsets=offsets), actions=actions))
     return parts
+
+
+def _regrouped(parts: Iterable[RecordBlock]) -> list[RecordBlock]:
+    """The same records in parts that are neither large nor, but for the last, small; at least one."""
+    regrouped: list[RecordBlock] = []
+    small: list[RecordBlock] = []
+    for part in parts:
+        small.append(part)
+        if sum([len(each) for each in small]) >= _PART // 2:
+            regrouped += _split(joined_records(small))
+            small = []
+    if small or not regrouped:
+        regrouped += _split(joined_records(small))
+    return regrouped
 
 
 def _base_keys(state: _State) -> list[str]:

@@ -12,7 +12,17 @@ import attrs
 import numpy as np
 
 import tapir.kernels.zone
-from tapir.codec.columns import NO_CHANGES, NO_NUMBERS, Changes, Numbers, filled, name_of, offsets_of, scratch
+from tapir.codec.columns import (
+    NO_CHANGES,
+    NO_NUMBERS,
+    Changes,
+    Numbers,
+    filled,
+    name_of,
+    octets_of,
+    offsets_of,
+    scratch,
+)
 from tapir.model.blocks import EMPTY_NAMES, NameBlock, RecordBlock
 from tapir.model.names import MAX_NAME, Name, format_name
 from tapir.zone.encoding import ZoneEncoding, label_of
@@ -58,7 +68,7 @@ class Chunk:
         offsets = np.zeros(count + 1, dtype=np.uint32)
         data = bytearray(len(self.wire))
         self.put_names(tail_starts, memoryview(data), offsets.data, 0, records)
-        return NameBlock(data=bytes(data[: int(offsets[-1])]), offsets=offsets.tobytes())
+        return NameBlock(data=bytes(data[: int(offsets[-1])]), offsets=octets_of(offsets))
 
     def put_names(
         self, tail_starts: memoryview, out: memoryview, offsets: memoryview, count: int, records: memoryview = _ALL
@@ -251,4 +261,4 @@ def names_of(chunks: Sequence[Chunk], tail_starts: memoryview) -> NameBlock:
         for chunk in chunks:
             done = chunk.put_names(tail_starts, out, offsets.data, done)
 
-    return NameBlock(data=filled(octets, fill), offsets=offsets.tobytes())
+    return NameBlock(data=filled(octets, fill), offsets=octets_of(offsets))

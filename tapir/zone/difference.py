@@ -10,6 +10,7 @@ from tapir.codec.columns import (
     NO_NUMBERS,
     Changes,
     Numbers,
+    concatenated,
     is_ordered,
     joined,
     name_of,
@@ -69,7 +70,7 @@ def chunks_difference(chunks: Iterable["Chunk"], tail_starts: memoryview, conten
     rest = np.arange(state[0], len(content), dtype=np.uint32)
     new = np.concatenate((added[: state[1]], rest if order is None else order[rest]))
     return RecordDelta(
-        removed=RecordBlock(names=joined(names), actions=b"".join(actions)) if names else EMPTY_RECORDS,
+        removed=RecordBlock(names=joined(names), actions=concatenated(actions)) if names else EMPTY_RECORDS,
         added=records_of(content.names, np.frombuffer(content.actions, dtype=np.uint8), new),
     )
 
