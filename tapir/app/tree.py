@@ -171,7 +171,12 @@ class Tree:
                 ),
                 ActorSpec(
                     name="server",
-                    factory=lambda: ZoneServer(self._serving or serving, keeper=self._keeper, notifier=self._notifier),
+                    factory=lambda: ZoneServer(
+                        self._serving or serving,
+                        keeper=self._keeper,
+                        notifier=self._notifier,
+                        source=self._source_ref,
+                    ),
                     mailbox=SERVER_MAILBOX,
                 ),
             ),

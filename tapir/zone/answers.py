@@ -116,6 +116,22 @@ def answer_query(
     return sign_reply(_answer(query, settings, view, transport, allowed, room), proof, now=now)
 
 
+def answer_notify(
+    query: Query, *, refusal: Refusal | None, transport: Transport, proof: Proof = None, now: int = 0
+) -> Reply:
+    """What to answer to a NOTIFY of a zone that is transferred in: NOERROR and AA (RFC 1996 §4.7), unless refused."""
+    if isinstance(proof, Rejected):
+        return reject(query, proof, room=transport.room(query.edns), now=now)
+    room = transport.room(query.edns) - (proof.key.record_octets if proof is not None else 0)
+    if query.edns is not None and query.edns.version > 0:
+        reply = _refuse(query, room, Refusal.BADVERS, Rcode.BADVERS)
+    elif refusal is not None:
+        reply = _refuse(query, room, refusal, Rcode.REFUSED, Ede.PROHIBITED)
+    else:
+        reply = Reply(wire=compose(query, room=room, authoritative=True), query=query)
+    return sign_reply(reply, proof, now=now)
+
+
 def _answer(
     query: Query,
     settings: ZoneSettings,
@@ -131,7 +147,7 @@ def _answer(
         return refuse(Refusal.ACL, Rcode.REFUSED, Ede.PROHIBITED)
     inside = query.question.rdclass == CLASS_IN and (query.name == settings.apex or is_below(query.name, settings.apex))
     if query.kind is QueryKind.NOTIFY:
-        # We are the primary, and take our zone from nobody.
+        # We are the primary, and take our zone from nobody; those that we do take `answer_notify` is about.
         return refuse(Refusal.NOTIFY, Rcode.REFUSED if query.name == settings.apex and inside else Rcode.NOTAUTH)
     if query.kind in {QueryKind.AXFR, QueryKind.IXFR} and query.name != settings.apex:
         return refuse(Refusal.OUTSIDE, Rcode.NOTAUTH, Ede.NOT_AUTHORITATIVE)  # RFC 5936 §2.2.1

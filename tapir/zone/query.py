@@ -88,6 +88,8 @@ class Query:
     """its signature, not checked"""
     client_serial: int | None
     """of IXFR: the serial that the secondary has; None where it forgot to say"""
+    hint: int | None = None
+    """of NOTIFY: the serial that the primary says it has now (RFC 1996 §3.7); None where it does not say"""
 
     @property
     def name(self) -> Name:
@@ -206,13 +208,17 @@ def _read_rest(wire: bytes, header: Header, question: Question, position: int) -
     if any(record.rdtype in {TYPE_OPT, TYPE_TSIG} for record in (*answer, *authority)):
         raise WireError("an OPT or TSIG record is outside of the additional section")
     kind = _kind_of(header, question)
+    if kind is QueryKind.NOTIFY and question.rdtype != TYPE_SOA:
+        # RFC 1996 §3.3 leaves room for other types, and nobody has ever said what those would mean.
+        raise WireError(f"it notifies of type {question.rdtype}")
     return Query(
         header=header,
         question=question,
         kind=kind,
         edns=_read_edns(wire, additional),
         tsig=_read_tsig(wire, additional),
-        client_serial=_read_client_serial(wire, question, authority) if kind is QueryKind.IXFR else None,
+        client_serial=_read_serial(wire, question, authority) if kind is QueryKind.IXFR else None,
+        hint=_read_serial(wire, question, answer) if kind is QueryKind.NOTIFY else None,
     )
 
 
@@ -252,9 +258,9 @@ def _read_tsig(wire: bytes, additional: list[Record]) -> TsigRecord | None:
     return read_tsig(wire, found[0])
 
 
-def _read_client_serial(wire: bytes, question: Question, authority: list[Record]) -> int | None:
-    """The serial of the SOA that an IXFR carries (RFC 1995 §3)."""
-    for record in authority:
+def _read_serial(wire: bytes, question: Question, section: list[Record]) -> int | None:
+    """The serial of the zone's SOA that an IXFR carries in its authority section (RFC 1995 §3), a NOTIFY as answer."""
+    for record in section:
         if record.rdtype == TYPE_SOA and record.rdclass == CLASS_IN:
             owner, _ = read_name(wire, record.start)
             if owner == question.name:

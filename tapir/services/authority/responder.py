@@ -13,10 +13,12 @@ import attrs
 import trio
 
 from tapir.codec.tsig import Keys, Rejected, TsigError, TsigKey, Verified
+from tapir.model.messages.feeds import FeedNotified
 from tapir.model.names import format_name
 from tapir.services.authority.access import AccessList, AccessRule, FirstTimes, Grant, Secured, allowing_line
+from tapir.services.authority.feeds import FeedAccess, FeedBook, Judgement
 from tapir.services.authority.messages import SecondarySeen
-from tapir.zone.answers import Answer, answer_malformed, answer_query
+from tapir.zone.answers import Answer, answer_malformed, answer_notify, answer_query
 from tapir.zone.query import Malformed, NoReply, Query, QueryKind, read_query
 from tapir.zone.replies import TCP, UDP, Refusal, Reply, TransferReply, Transport
 from tapir.zone.settings import ZoneSettings
@@ -36,15 +38,20 @@ _SECONDARY: Final = frozenset({QueryKind.SOA, QueryKind.AXFR, QueryKind.IXFR})
 _UDP_CHANGES: Final = 256
 _LIGHT_CHANGES: Final = 2048
 _REPORTED_FAILURES: Final = 10
+_REPORTED_REFUSALS: Final = frozenset({Refusal.ACL, Refusal.NOTIFY_FROM, Refusal.NOTIFY_KEY})
 _SECOND: Final = 1_000_000
 
 RunBlocking = Callable[[Callable[[], Answer]], Awaitable[Answer]]
 
 
+def _nobody(source: str, said: FeedNotified) -> None:
+    """Where there are no feeds, none is told."""
+
+
 class Responder:
     """Answers messages from the view that is published; nothing that a peer sends makes it raise.
 
-    `seen` is told of what secondaries ask and take.
+    `seen` is told of what secondaries ask and take, `notified` of each source that a NOTIFY is for.
     """
 
     def __init__(
@@ -53,9 +60,11 @@ class Responder:
         rules: "Iterable[AccessRule]",
         *,
         keys: "Iterable[TsigKey]" = (),
+        feeds: "Iterable[FeedAccess]" = (),
         log: "logging.LoggerAdapter[Any]",
         now: Callable[[], int],
         seen: Callable[[SecondarySeen], None],
+        notified: Callable[[str, FeedNotified], None] = _nobody,
     ) -> None:
         self.view: ZoneView | None = None
         self.counters: Counter[str] = Counter()
@@ -64,21 +73,25 @@ class Responder:
         self._log = log
         self._now = now
         self._seen = seen
+        self._notified = notified
         # Two that ask from the same serial after one NOTIFY: the second finds what the first has netted.
         self._netting = trio.Lock()
         self._failures = 0
         self._keys: Keys = NO_KEYS
-        self.configure(rules, keys)
+        self.configure(rules, keys, feeds)
 
-    def configure(self, rules: "Iterable[AccessRule]", keys: "Iterable[TsigKey]" = ()) -> None:
-        """From now on these rules and keys hold; who is refused is reported anew."""
+    def configure(
+        self, rules: "Iterable[AccessRule]", keys: "Iterable[TsigKey]" = (), feeds: "Iterable[FeedAccess]" = ()
+    ) -> None:
+        """From now on these rules, keys and feeds hold; who is refused is reported anew."""
         self._access = AccessList(rules)
+        self._feeds = FeedBook(feeds)
         self._keys = {key.name: key for key in keys}
         self._reported = FirstTimes()
 
     def covers(self, host: str, *, secured: Secured = Secured.NO) -> bool:
         """Whether `host` may ask anything at all if it has the right key."""
-        return self._access.covers(host, secured=secured)
+        return self._access.covers(host, secured=secured) or self._feeds.covers(host, secured=secured)
 
     def respond_datagram(self, wire: bytes, host: str) -> Answer:
         """What to answer over UDP."""
@@ -144,11 +157,17 @@ class Responder:
         if not isinstance(query, NoReply):
             query, proof = authenticate(query, wire, self._keys, now=self._now())
         key = proof.key.name if isinstance(proof, Verified) else None
-        return _Asked(query, proof, host, self._access.grant(host, secured=secured, key=key))
+        grant = self._access.grant(host, secured=secured, key=key)
+        feed = self._feeds.judge(query, host, secured=secured, key=key) if isinstance(query, Query) else None
+        return _Asked(query, proof, host, grant, feed)
 
     def _answer(self, asked: "_Asked", view: ZoneView | None, transport: Transport) -> Answer:
         query = asked.query
         match query:
+            case Query() if asked.feed is not None:
+                return answer_notify(
+                    query, refusal=asked.feed.refusal, transport=transport, proof=asked.proof, now=self._now()
+                )
             case Query():
                 return answer_query(
                     query,
@@ -174,13 +193,14 @@ class Responder:
                 self.refusals[answer.reason] += 1
             case Reply(refusal=Refusal() as refusal):
                 self.refusals[refusal.value] += 1
-                if refusal is Refusal.ACL or isinstance(asked.proof, Rejected):
+                if refusal in _REPORTED_REFUSALS or isinstance(asked.proof, Rejected):
                     self._report_refused(asked, refusal)
             case Reply() | TransferReply():
                 kind = answer.kind
                 if kind is not None:
                     self.counters[kind.value] += 1
                     self._tell(asked.host, kind, answer.client_serial)
+                    self._ring(asked)
             case _:
                 assert_never(answer)
         return answer
@@ -189,6 +209,13 @@ class Responder:
         if kind in _SECONDARY:
             self._seen(SecondarySeen(address=host, query=kind.value, serial=serial, at=self._now()))
 
+    def _ring(self, asked: "_Asked") -> None:
+        if asked.feed is None or not isinstance(asked.query, Query):
+            return
+        said = FeedNotified(zone=asked.query.name, serial=asked.query.hint, primary=asked.host)
+        for source in asked.feed.sources:
+            self._notified(source, said)
+
     def _report_refused(self, asked: "_Asked", refusal: Refusal) -> None:
         host = asked.host
         if not self._reported.note(host if refusal is Refusal.ACL else f"{host} {refusal}"):
@@ -196,6 +223,11 @@ class Responder:
         what = asked.query.kind.value if isinstance(asked.query, Query) else "message"
         if isinstance(asked.proof, Rejected):
             self._log.warning("refused %s from %s: %s", what, host, self._explain(asked.proof))
+        elif asked.feed is not None:
+            self._log.warning("refused NOTIFY from %s: %s", host, asked.feed.reason)
+        elif isinstance(asked.query, Query) and asked.query.kind is QueryKind.NOTIFY:
+            zone = format_name(asked.query.name)
+            self._log.warning("refused NOTIFY from %s: no active source transfers %s", host, zone)
         elif asked.grant.reason:
             self._log.warning("refused %s from %s: %s", what, host, asked.grant.reason)
         else:
@@ -238,6 +270,8 @@ class _Asked:
     proof: Proof
     host: str
     grant: Grant
+    feed: Judgement | None = None
+    """of a NOTIFY of a zone that is transferred in"""
 
     @property
     def is_granted(self) -> bool:

@@ -5,6 +5,7 @@ asks nor reads is closed by a deadline, whoever opens too many connections gets 
 who may not ask is not even shaken hands with.
 """
 
+from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -15,10 +16,12 @@ import trio
 
 from actors import Actor, ActorRef, Context, MailboxSpec, Overflow, StopReason
 from tapir.codec.tsig import TsigKey
+from tapir.model.messages.feeds import FeedNotified
 from tapir.model.messages.zone import GetServer, ServerStatus
 from tapir.services.authority.access import AccessRule, Secured
 from tapir.services.authority.connections import ConnectionLedger
 from tapir.services.authority.conversation import PROTOCOL, Patience, TlsTerms, converse
+from tapir.services.authority.feeds import Bell, FeedAccess
 from tapir.services.authority.messages import GetView, Publish, SecondarySeen
 from tapir.services.authority.responder import KEY, Responder
 from tapir.transport.dns import BindError, Endpoint, TcpListener, bind_endpoints, bind_listeners
@@ -56,6 +59,8 @@ class ServerSettings:
     """who may ask everything, signed or not; `rules` come first"""
     rules: tuple[AccessRule, ...] = ()
     keys: tuple[TsigKey, ...] = ()
+    feeds: tuple[FeedAccess, ...] = ()
+    """of whose NOTIFY which source is told"""
     tls: TlsSettings | None = None
     max_connections: int = 512
     max_connections_per_address: int = 64
@@ -84,8 +89,17 @@ ServerMessage = Publish | ConfigureServer | GetServer
 class ZoneServer(Actor[ServerMessage]):
     """Answers secondaries. Raises BindError from `started` when an address cannot be listened on."""
 
-    def __init__(self, settings: ServerSettings, *, keeper: ActorRef[Any], notifier: ActorRef[Any]) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        keeper: ActorRef[Any],
+        notifier: ActorRef[Any],
+        source: Callable[[str], ActorRef[Any]],
+    ) -> None:
+        """Serve by `settings`; `source` gives the actor of a source, which is told of NOTIFYs."""
         self._settings = settings
+        self._source = source
         self._keeper = keeper
         self._notifier = notifier
         self._endpoints: tuple[Endpoint, ...] = ()
@@ -100,8 +114,16 @@ class ZoneServer(Actor[ServerMessage]):
         """Listen, and answer from what the keeper has published."""
         settings = self._settings
         self._responder = Responder(
-            settings.zone, settings.access, keys=settings.keys, log=ctx.log, now=ctx.now, seen=self._tell_notifier
+            settings.zone,
+            settings.access,
+            keys=settings.keys,
+            feeds=settings.feeds,
+            log=ctx.log,
+            now=ctx.now,
+            seen=self._tell_notifier,
+            notified=self._ring,
         )
+        self._bell = Bell(self._source, self._responder.counters)
         self._responder.view = await self._keeper.ask(GetView())
         await self._load_certificate(ctx)
         self._endpoints = bind_endpoints(settings.addresses)
@@ -110,6 +132,7 @@ class ZoneServer(Actor[ServerMessage]):
         except BindError:
             self._close()
             raise
+        ctx.start_soon(self._bell.run)
         for endpoint in self._endpoints:
             ctx.start_soon(self._serve_datagrams, endpoint)
             ctx.start_soon(self._accept, ctx, endpoint.tcp)
@@ -140,7 +163,8 @@ class ZoneServer(Actor[ServerMessage]):
     async def _configure(self, ctx: Context[ServerMessage], settings: ServerSettings) -> None:
         before, self._settings = self._settings, settings
         # Also where they are the same: who is refused after a reload, for a renewed certificate, say, is told anew.
-        self._responder.configure(settings.access, settings.keys)
+        self._responder.configure(settings.access, settings.keys, settings.feeds)
+        self._bell.forget_all_but(frozenset(feed.source for feed in settings.feeds))
         self._ledger.total = settings.max_connections
         self._ledger.per_address = settings.max_connections_per_address
         await self._load_certificate(ctx)
@@ -166,6 +190,9 @@ class ZoneServer(Actor[ServerMessage]):
 
     def _tell_notifier(self, seen: SecondarySeen) -> None:
         self._notifier.tell_nowait(seen)
+
+    def _ring(self, source: str, said: FeedNotified) -> None:
+        self._bell.ring(source, said)
 
     # -- UDP
 

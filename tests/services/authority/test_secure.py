@@ -96,7 +96,7 @@ async def serving(view: ZoneView, **fields: Any) -> AsyncIterator[Rig]:
     settings = ServerSettings(**{"zone": ZONE, "addresses": (ANY,), "allow": (), "keys": (KEY,), **fields})
 
     def make() -> ZoneServer:
-        return ZoneServer(settings, keeper=system.ref("keeper"), notifier=system.ref("notifier"))
+        return ZoneServer(settings, keeper=system.ref("keeper"), notifier=system.ref("notifier"), source=system.ref)
 
     server = ActorSpec(name="server", factory=make, mailbox=MAILBOX)
     children = (keeper.spec("keeper"), notifier.spec("notifier"), server)

@@ -111,7 +111,7 @@ async def serving(
     settings = ServerSettings(zone=ZONE, addresses=addresses, allow=allow, **fields)
 
     def make() -> ZoneServer:
-        return ZoneServer(settings, keeper=system.ref("keeper"), notifier=system.ref("notifier"))
+        return ZoneServer(settings, keeper=system.ref("keeper"), notifier=system.ref("notifier"), source=system.ref)
 
     server = ActorSpec(name="server", factory=make, mailbox=MAILBOX)
     children = (keeper.spec("keeper"), notifier.spec("notifier"), server)
