@@ -1,9 +1,35 @@
-"""RPZ feeds: NOTIFY comes in at the zone server and is handed to the sources that transfer that zone."""
+"""RPZ feeds: NOTIFY comes in at the zone server and is handed to the sources that transfer that zone.
+
+What a feed says by the way goes to the lists that all feeds share (pop.md §3.1): the source `<id>:allow` feeds
+`allow_catchall`, the source `<id>:doubt` feeds `doubt_catchall`. Both are said by the actor of the source `<id>`, and
+before what that says itself: nothing waits for them.
+"""
+
+from typing import Final
 
 import attrs
 
 from actors import Request
+from tapir.model.actions import ListKind
 from tapir.model.names import Name
+
+CATCH_ALLS: Final = {ListKind.ALLOW: "allow_catchall", ListKind.DOUBT: "doubt_catchall"}
+"""The names of the lists that feeds share"""
+DERIVED: Final = {ListKind.ALLOW: ":allow", ListKind.DOUBT: ":doubt"}
+"""What the id of a source that feeds one of them ends with; the id of no configured source may"""
+
+
+def derived_source(source: str, kind: ListKind) -> str:
+    """The id of the source by which the feed `source` says what goes to the shared list of `kind`."""
+    return source + DERIVED[kind]
+
+
+def actor_of(source: str) -> str:
+    """The id of the source whose actor speaks for `source`: itself, unless that is derived from another."""
+    for ending in DERIVED.values():
+        if source.endswith(ending):
+            return source.removesuffix(ending)
+    return source
 
 
 @attrs.frozen(kw_only=True)

@@ -1,10 +1,16 @@
 """Sources speak to the list keeper; the list keeper speaks to the policy evaluator."""
 
+from typing import Final
+
 import attrs
 
 from actors import Request
 from tapir.model.actions import Action, ListKind
 from tapir.model.blocks import ListBlock, LookupList, NameBlock
+from tapir.model.names import Name
+
+MOST_NAMES: Final = 10_000
+"""How many names a page of `GetListNames` has at most, whatever is asked for"""
 
 
 @attrs.frozen(kw_only=True)
@@ -31,8 +37,9 @@ class SourceLoaded:
 class SourceChanged:
     """What `source` says is what it said under digest `base`, without `removed` and with `upserted`.
 
-    That has `digest` from now on: any text that names this content and no other. A list keeper that does not hold
-    `base` asks the source to say all that it holds (`RefreshSource`).
+    That has `digest` from now on: any text that names this content and no other. Names in `removed` that are not held
+    mean nothing, and one that is in `upserted`, too, is held; the blocks may be in any order. A list keeper that does
+    not hold `base` asks the source to say all that it holds (`RefreshSource`).
     """
 
     source: str
@@ -94,7 +101,9 @@ class SourceStatus:
     refusals: tuple[Refusal, ...]
     error: str
     internal: bool = False
-    """not configured, but always there: the operator's own lists and the canary"""
+    """not configured, but always there: the operator's own lists, the canary, and what feeds say by the way"""
+    format: str = ""
+    """in which format the source comes, as configured; empty where nobody configured it"""
 
 
 @attrs.frozen(kw_only=True)
@@ -109,6 +118,66 @@ class SourcesStatus:
 @attrs.frozen(kw_only=True)
 class GetSources(Request[SourcesStatus]):
     """How do the sources stand?"""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ListedNames:
+    """Some names of what one source says, in order of wire octets, with their tags."""
+
+    source: str
+    entries: ListBlock
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ListNamesPage:
+    """Names by source, in the order of the sources; those of which none is on this page are left out.
+
+    `sources` are all that were asked about. `next` is the `cursor` that asks for the next page, empty on the last one.
+    Sources that are looked up where they lie are `unlisted`.
+    """
+
+    parts: tuple[ListedNames, ...]
+    next: str
+    sources: tuple[SourceStatus, ...]
+    unlisted: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class GetListNames(Request[ListNamesPage]):
+    """Which names are on the list of `source`, or on those of all sources when that is empty?
+
+    Only those at or below `suffix`, in whose text `containing` stands; both are as people write names, and empty for
+    any. At most `limit` of them, and at most MOST_NAMES; `cursor` says where to go on. Names that come or go meanwhile
+    may be on a page or not, all others are on one once. Fails with a sentence for a source or a cursor that is not
+    known, or a suffix that is no name.
+    """
+
+    source: str = ""
+    suffix: str = ""
+    containing: str = ""
+    limit: int = 1000
+    cursor: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class EntryFacts:
+    """What `source` knows of one of its entries; times are microseconds since the epoch, None where it has none."""
+
+    source: str
+    observed_at: int | None
+    expires_at: int | None
+    tags: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class GetEntry(Request[EntryFacts | None]):
+    """To the actor of `source`: what do you know of the entry `name`? None: that it holds none such.
+
+    For actors whose entries have times of their own. The name is in wire form, a wildcard with its `*`.
+    """
+
+    source: str
+    name: Name
 
 
 @attrs.frozen(kw_only=True)
