@@ -2,7 +2,7 @@
 
     tapir (one for one)
     ├── authority (rest for one)    keeper ─▶ notifier ─▶ server
-    ├── control (one for one)       health, console
+    ├── control (one for one)       events, clock, health, console
     ├── evaluator (rest for one)    lists ─▶ policy
     └── sources (one for one)       tapir:local, and an actor for each source, by its origin
 
@@ -25,7 +25,7 @@ from actors import (
 )
 from tapir.app.config import Config, tls_after_reload
 from tapir.app.config.inforce import pack_in_force
-from tapir.app.mapping import notifier_settings, server_settings, source_settings
+from tapir.app.mapping import notifier_settings, running_sources, server_settings, source_settings
 from tapir.app.origins import SOURCE_INTENSITY, OriginRefs, origin_actor, origin_settings
 from tapir.model.messages.control import HealthStatus
 from tapir.model.messages.local import ACTOR as LOCAL
@@ -37,7 +37,9 @@ from tapir.services.authority.notifier import MAILBOX as NOTIFIER_MAILBOX
 from tapir.services.authority.notifier import ConfigureNotifier, Notifier, NotifierSettings
 from tapir.services.authority.server import MAILBOX as SERVER_MAILBOX
 from tapir.services.authority.server import ConfigureServer, ServerSettings, ZoneServer
+from tapir.services.control.clock import ClockKeeper, ClockSettings
 from tapir.services.control.console import Console, ConsoleSettings
+from tapir.services.control.events import EventKeeper, EventSettings
 from tapir.services.control.health import Health, HealthSettings
 from tapir.services.control.status import ControlRefs, ProcessFacts
 from tapir.services.evaluator.lists import ConfigureLists, ListKeeper, ListKeeperSettings, stream_of
@@ -50,6 +52,9 @@ _BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)
 
 _QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
 """For actors that are only asked: who asks too much is told so, and nobody waits."""
+
+_TOLD: Final = MailboxSpec(capacity=256, overflow=Overflow.REJECT)
+"""For who is told by everybody, and must not make anybody wait."""
 
 _PATIENCE: Final = 60.0
 """seconds for an actor to take new settings: a policy change over a million names is work"""
@@ -75,6 +80,8 @@ class Tree:
         self._keeper = system.ref("authority/keeper")
         self._notifier = system.ref("authority/notifier")
         self._server = system.ref("authority/server")
+        self._events = system.ref("control/events")
+        self._clock = system.ref("control/clock")
         self._health = system.ref("control/health")
         self._lists = system.ref("evaluator/lists")
         self._policy = system.ref("evaluator/policy")
@@ -192,6 +199,9 @@ class Tree:
             policy=self._policy,
             health=self._health,
             overrides=self._overrides,
+            events=self._events,
+            clock=self._clock,
+            source=self._source_ref,
         )
         console = ConsoleSettings(socket=self._state.console)
         # A little later, so that what the deadline lets through has been published.
@@ -211,6 +221,8 @@ class Tree:
             name="control",
             strategy=Strategy.ONE_FOR_ONE,
             children=(
+                self._event_keeper(),
+                self._clock_keeper(),
                 health,
                 ActorSpec(
                     name="console",
@@ -225,6 +237,24 @@ class Tree:
                 ),
             ),
         )
+
+    def _event_keeper(self) -> ActorSpec[Any]:
+        settings = EventSettings(store_path=self._state.events)
+        return ActorSpec(name="events", factory=lambda: EventKeeper(settings, system=self._system), mailbox=_TOLD)
+
+    def _clock_keeper(self) -> ActorSpec[Any]:
+        settings = ClockSettings(store_path=self._state.clock)
+        return ActorSpec(
+            name="clock",
+            factory=lambda: ClockKeeper(settings, events=self._events, sources=self._expiring_sources),
+            mailbox=_QUESTIONS,
+        )
+
+    def _expiring_sources(self) -> tuple[ActorRef[Any], ...]:
+        """The actors of the sources whose names expire."""
+        config = self._in_force
+        sources = running_sources(config) if config is not None else ()
+        return tuple(self._source_ref(source.id) for source in sources if source.origin == "mqtt")
 
     def _evaluator(self, config: Config) -> SupervisorSpec:
         lists = self._list_settings(config)

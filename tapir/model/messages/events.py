@@ -60,6 +60,11 @@ class GetEvents(Request[tuple[ExceptionalEvent, ...]]):
 
 
 @attrs.frozen(kw_only=True)
+class EventsChanged:
+    """To who passes events on: some began or ended, `GetEvents` tells which."""
+
+
+@attrs.frozen(kw_only=True)
 class ClockStatus:
     """What the wall clock did; `held` says that nothing expires meanwhile. Times are microseconds since the epoch."""
 
@@ -73,7 +78,12 @@ class ClockStatus:
 
 @attrs.frozen(kw_only=True)
 class GetClock(Request[ClockStatus]):
-    """How does the wall clock stand?"""
+    """How does the wall clock stand? It is looked at anew for each answer.
+
+    So who takes the time first, then asks, and then lets go what is over by the time it took, is never misled by a step:
+    one before it took the time is in the answer. A source asks before each time that it lets names go, and so need not
+    have heard `HoldExpiry`, which may come a second later.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +95,9 @@ class AcceptClock(Request[str]):
 
 @attrs.frozen(kw_only=True)
 class HoldExpiry:
-    """To sources whose entries expire: from now on nothing does (`held`), or all that is due does."""
+    """To sources whose entries expire: from now on nothing does (`held`), or all that is due does.
+
+    Said to all of them when that changes, and while it holds once more every ten seconds; who starts asks `GetClock`.
+    """
 
     held: bool

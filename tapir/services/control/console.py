@@ -35,6 +35,7 @@ from tapir.model.messages.lists import AcceptSource
 from tapir.model.messages.local import MAX_SECONDS, GetOverrides, RemoveOverride, SetOverride
 from tapir.model.messages.zone import AcceptZone
 from tapir.services.control.explaining import explain_name
+from tapir.services.control.orders import ORDERS, accept_clock
 from tapir.services.control.overriding import override
 from tapir.services.control.peer import peer_uid, user_name
 from tapir.services.control.protocol import (
@@ -280,11 +281,17 @@ class _Client:
         return await self._ask(request, self._refs.overrides, GetOverrides())
 
     async def accept(self, request: ConsoleRequest) -> object:
-        """The operator accepts what a brake holds: `zone` or the id of a source."""
+        """The operator accepts what a brake holds, `zone` or the id of a source, or that the `clock` is right."""
         what = request.text("what")
         if what == "zone":
             return await self._ask(request, self._refs.keeper, AcceptZone(user=await self.user()))
+        if what == "clock":
+            return await accept_clock(request, partial(self._ask, request), self._refs, user=await self.user())
         return await self._ask(request, self._refs.lists, AcceptSource(source=what))
+
+    async def order(self, request: ConsoleRequest) -> object:
+        """See `orders`."""
+        return await ORDERS[request.op](request, partial(self._ask, request), self._refs)
 
     async def zone(self, request: ConsoleRequest) -> object:
         """The zone's past, and orders for it."""
@@ -362,6 +369,7 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "override-remove": _Client.override_remove,
     "overrides": _Client.overrides,
     "accept": _Client.accept,
+    **dict.fromkeys(ORDERS, _Client.order),
     **dict.fromkeys(ZONE_OPS, _Client.zone),
     "unsubscribe": _Client.unsubscribe,
 }

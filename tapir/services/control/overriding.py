@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from actors import AskError
@@ -15,6 +14,7 @@ from tapir.model.names import NameSyntaxError, format_name
 from tapir.services.control.explaining import ON_ITS_WAY, Asker, explain_name, lists_of
 from tapir.services.control.protocol import ProtocolError, to_plain
 from tapir.services.control.status import ControlRefs
+from tapir.services.control.wording import moment
 
 _WORDS: Final = {ListKind.ALLOW: "allowed", ListKind.DENY: "denied", ListKind.DOUBT: "doubted"}
 
@@ -111,8 +111,3 @@ def _would_be(explanation: Mapping[str, Any]) -> str:
         if (names := list(lists_of(explanation, kind.value)))
     ]
     return f", although it is on {' and '.join(parts)}" if parts else ""
-
-
-def moment(microseconds: int) -> str:
-    """A wall-clock time for people, to the second, in UTC."""
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

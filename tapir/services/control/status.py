@@ -1,5 +1,6 @@
 """One look at everything: the document that `tapir status` shows, asked together of all who know."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -7,6 +8,7 @@ import trio
 
 from actors import ActorRef, AskError, Request
 from tapir.model.messages.control import GetHealth
+from tapir.model.messages.events import GetClock, GetEvents
 from tapir.model.messages.lists import GetSources
 from tapir.model.messages.policy import GetPolicy
 from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone
@@ -35,6 +37,10 @@ class ControlRefs:
     policy: ActorRef[Any]
     health: ActorRef[Any]
     overrides: ActorRef[Any]
+    events: ActorRef[Any] | None = None
+    clock: ActorRef[Any] | None = None
+    source: Callable[[str], ActorRef[Any]] | None = None
+    """the actor of a source, by its id"""
 
 
 async def gather_status(refs: ControlRefs, *, patience: float) -> dict[str, Any]:
@@ -49,6 +55,8 @@ async def gather_status(refs: ControlRefs, *, patience: float) -> dict[str, Any]
         ("zone", refs.keeper, GetZone()),
         ("server", refs.server, GetServer()),
         ("secondaries", refs.notifier, GetSecondaries()),
+        ("events", refs.events, GetEvents()),
+        ("clock", refs.clock, GetClock()),
     ]
     answers: dict[str, Any] = {name: None for name, _, _ in questions}
 

@@ -1,0 +1,62 @@
+"""The console's operations on sources, events and the clock; each answers with what JSON can say."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from actors import Delivery
+from tapir.model.messages.events import AcceptClock, GetClock, GetEvents
+from tapir.model.messages.lists import GetSources, RefreshSource, SourcesStatus
+from tapir.services.control.explaining import Asker
+from tapir.services.control.protocol import ConsoleRequest, ProtocolError
+from tapir.services.control.status import ControlRefs
+
+Order = Callable[[ConsoleRequest, Asker, ControlRefs], Awaitable[object]]
+
+
+async def _events(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> object:
+    """The last exceptional events, the newest first, and all that last."""
+    return await ask(present(request, refs.events), GetEvents())
+
+
+async def _clock(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> object:
+    """How the wall clock stands, and whether expiry is held."""
+    return await ask(present(request, refs.clock), GetClock())
+
+
+async def _refresh(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> object:
+    """Have a source look now."""
+    id_ = request.text("source")
+    status: SourcesStatus = await ask(refs.lists, GetSources())
+    source = next((each for each in status.sources if each.id == id_), None)
+    if source is None:
+        known = ", ".join(sorted(each.id for each in status.sources if not each.internal)) or "there are none"
+        raise _refused(request, f"there is no source {id_!r}; known are: {known}")
+    if not source.active or source.state == "unsupported" or refs.source is None:
+        raise _refused(request, f"source {id_} takes no part: it is {source.state}")
+    delivery = refs.source(id_).tell_nowait(RefreshSource())
+    if delivery not in (Delivery.DELIVERED, Delivery.COALESCED):
+        raise _refused(request, f"source {id_} cannot be told now ({delivery.value}): try again in a moment")
+    return f"source {id_} looks now; `tapir sources` shows what it finds"
+
+
+async def accept_clock(request: ConsoleRequest, ask: Asker, refs: ControlRefs, *, user: str) -> object:
+    """The operator says that the clock is right."""
+    return await ask(present(request, refs.clock), AcceptClock(user=user))
+
+
+def present(request: ConsoleRequest, ref: Any) -> Any:
+    """`ref`. Raises ProtocolError where that part is not run."""
+    if ref is None:
+        raise _refused(request, "that part is not run here")
+    return ref
+
+
+def _refused(request: ConsoleRequest, text: str) -> ProtocolError:
+    return ProtocolError(code="refused", text=text, request_id=request.id)
+
+
+ORDERS: Final[dict[str, Order]] = {
+    "exceptional-events": _events,
+    "clock": _clock,
+    "refresh": _refresh,
+}
