@@ -57,6 +57,15 @@ class Fields:
             raise FieldError(f"`{self.place(name)}` is not between {lowest} and {highest}")
         return value
 
+    def boolean(self, name: str) -> bool:
+        """True or false; false for nothing."""
+        value = self._members.get(name.lower())
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise self._wrong(name, value, "a boolean")
+        return value
+
     def time(self, name: str) -> int:
         """A time in microseconds since the epoch; year 1 for nothing, as Go has it."""
         value = self._members.get(name.lower())

@@ -1,0 +1,201 @@
+"""One list fetched over HTTPS: from a POP of ours as a plain export, from an existing one as gob.
+
+    GET  {base}/export/{type}/{name}    JSON Lines (docs/list-export.md); 404: no POP of ours, or another key
+    POST {base}/ping                    404: no POP at all, or another key
+    POST {base}/bootstrap               export-doubtlist: gob, and JSON behind it; or JSON alone, which says why not
+
+`{base}` is the configured URL with a server in it; servers go in order until one has the list. Upstream's client also
+asks for `doubtlist-status` in between, which its server answers with nothing: we do not need it. What is decoded, and
+whatever reads a file, is work for a thread of the source's own.
+"""
+
+import ssl
+import urllib.parse
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+
+from tapir.codec.bootstrap import (
+    EXPORT,
+    GOB,
+    BodyError,
+    BootstrapPost,
+    encode_ping,
+    encode_post,
+    parse_pong,
+    shown,
+)
+from tapir.codec.gob import GobError
+from tapir.codec.listexport import ListExportError
+from tapir.model.actions import ListKind
+from tapir.model.errors import TapirError
+from tapir.services.sources.bootstrap import BootstrapFailed, BootstrapResult, BootstrapSettings
+from tapir.services.sources.bootstrap_reading import Snapshot, SnapshotRefused, read_export, read_gob
+from tapir.services.sources.worker import FileWorker, Worker
+from tapir.transport.http.client import Answer, HttpClient, HttpFailed, https_context, open_client
+from tapir.transport.tls import TlsError
+
+_SMALL: Final = 64 << 10
+"""Octets of an answer that is no list."""
+_KEY_FILE: Final = 4096
+_OK, _NOT_FOUND, _WRONG_METHOD = 200, 404, 405
+_JSON: Final = "application/json"
+
+
+class _NotHere(TapirError):
+    """This server does not give us the list; the text says why."""
+
+
+class HttpBootstrapper:
+    """Fetches the list `list_name` of `kind`; see `Bootstrapper`.
+
+    All incarnations of a source may share one, and its thread with it: `worker` is where blocking work goes.
+    """
+
+    def __init__(
+        self,
+        settings: BootstrapSettings,
+        *,
+        list_name: str,
+        kind: ListKind,
+        now: Callable[[], int],
+        worker: Worker | None = None,
+    ) -> None:
+        self._settings = settings
+        self._list_name = list_name
+        self._kind = kind
+        self._now = now
+        self._worker = worker if worker is not None else FileWorker()
+
+    async def fetch(self) -> BootstrapResult:
+        """What the first server that has the list says of it. Raises BootstrapFailed."""
+        settings = self._settings
+        try:
+            access = await self._worker.run(_read_access, settings)
+        except _NotHere as exc:
+            raise BootstrapFailed(f"no bootstrap of the list {self._list_name}: {exc}") from exc
+        reasons = []
+        for server in settings.servers:
+            try:
+                return await self._fetch_from(server, access)
+            except _NotHere as exc:
+                # The other side may have written some of it: our key, for instance.
+                reasons.append(f"{server}: {shown(str(exc).replace(access.key, '***'))}")
+        raise BootstrapFailed(
+            f"no server has the list {self._list_name} for us: {'; '.join(reasons) or 'none is configured'}"
+        )
+
+    async def _fetch_from(self, server: str, access: "_Access") -> BootstrapResult:
+        """What `server` says. Raises _NotHere."""
+        settings = self._settings
+        with trio.move_on_after(settings.deadline):
+            try:
+                async with open_client(access.context, patience=settings.patience) as client:
+                    visit = _Visit(client, settings.url.replace("%s", server, 1), access.key, settings)
+                    form, answer = await visit.find(self._list_name, self._kind)
+                return await self._worker.run(self._read, server, form, answer)
+            except (HttpFailed, SnapshotRefused) as exc:
+                raise _NotHere(str(exc)) from exc
+            except (GobError, ListExportError) as exc:
+                raise _NotHere(f"what it sent is cut off or damaged: {exc}") from exc
+        raise _NotHere(f"it was not done within {settings.deadline:g} s")
+
+    def _read(self, server: str, form: str, answer: Answer) -> BootstrapResult:
+        """Decode. Raises SnapshotRefused, GobError, ListExportError."""
+        read: Callable[..., Snapshot] = read_export if form == "export" else read_gob
+        now = self._now()
+        found = read(answer.body, kind=self._kind, now=now, max_names=self._settings.name_limit)
+        return BootstrapResult(
+            server=server,
+            form=form,
+            fetched_at=now,
+            observations=found.observations,
+            expired=found.expired,
+            refused=found.refused,
+            reason=found.reason,
+        )
+
+
+class _Visit:
+    """The conversation with one server."""
+
+    def __init__(self, client: HttpClient, base: str, key: str, settings: BootstrapSettings) -> None:
+        self._client = client
+        self._base = base.rstrip("/")
+        self._key = key
+        self._settings = settings
+
+    async def find(self, list_name: str, kind: ListKind) -> tuple[str, Answer]:
+        """The list, and in which form. Raises _NotHere, HttpFailed."""
+        path = f"export/{kind.value}/{urllib.parse.quote(list_name, safe='')}"
+        answer = await self._ask("GET", path, limit=self._settings.size_limit)
+        if answer.status == _OK and answer.content_type == "application/jsonl":
+            return "export", answer
+        self._check(answer, allowed=(_OK, _NOT_FOUND, _WRONG_METHOD))
+        await self._ping()
+        post = encode_post(BootstrapPost(command=EXPORT, list_name=list_name, encoding=GOB))
+        answer = await self._ask("POST", "bootstrap", content=post, limit=self._settings.size_limit)
+        self._check(answer, allowed=(_OK,))
+        return "gob", answer
+
+    async def _ping(self) -> None:
+        answer = await self._ask("POST", "ping", content=encode_ping("bootstrap"), limit=_SMALL)
+        if answer.status == _NOT_FOUND:
+            raise _NotHere("it refuses the key, or is no POP (404); see `bootstrapkey` and `bootstrapurl`")
+        self._check(answer, allowed=(_OK,))
+        try:
+            parse_pong(b"".join(answer.body))
+        except BodyError as exc:
+            raise _NotHere(f"it is no POP: of its answer to a ping, {exc}") from exc
+
+    async def _ask(self, method: str, path: str, *, limit: int, content: bytes = b"") -> Answer:
+        headers = {"X-API-Key": self._key}
+        if content:
+            headers["Content-Type"] = _JSON
+        return await self._client.ask(method, f"{self._base}/{path}", headers=headers, content=content, limit=limit)
+
+    @staticmethod
+    def _check(answer: Answer, *, allowed: tuple[int, ...]) -> None:
+        if 300 <= answer.status < 400:
+            raise _NotHere(f"it sends us elsewhere (status {answer.status}), where we do not go with a key")
+        if answer.status not in allowed:
+            raise _NotHere(f"it answered with status {answer.status}")
+
+
+@attrs.frozen(kw_only=True)
+class _Access:
+    """What was read from files for this attempt."""
+
+    context: ssl.SSLContext = attrs.field(repr=False)
+    key: str = attrs.field(repr=False)
+
+
+def _read_access(settings: BootstrapSettings) -> _Access:
+    """Read key and certificates. Blocks. Raises _NotHere."""
+    try:
+        context = https_context(
+            verify=settings.verify, ca=settings.ca, certificate=settings.certificate, key=settings.private_key
+        )
+    except TlsError as exc:
+        raise _NotHere(str(exc)) from exc
+    return _Access(context=context, key=_read_key(settings))
+
+
+def _read_key(settings: BootstrapSettings) -> str:
+    key, where = settings.key, "`bootstrapkey`"
+    if settings.key_file is not None:
+        where = f"the key file {settings.key_file}"
+        try:
+            with settings.key_file.open("rb") as file:
+                line = file.read(_KEY_FILE).partition(b"\n")[0].strip()
+            key = line.decode("ascii")
+        except OSError as exc:
+            raise _NotHere(f"{where}: {exc.strerror}") from exc
+        except UnicodeDecodeError:
+            key = ""
+    # Whatever stands in a header has to; the key itself is never shown.
+    if not key or not key.isascii() or not key.isprintable() or key != key.strip():
+        raise _NotHere(f"{where} holds no key; needed is one line of ASCII")
+    return key
