@@ -24,13 +24,18 @@ class Refusal:
 
 @attrs.frozen(kw_only=True)
 class SourceLoaded:
-    """`source` now says exactly this; it replaces all that it said before."""
+    """`source` now says exactly this; it replaces all that it said before.
+
+    `withdrawn` says that it takes back what it said because nobody can vouch for it any more: that is no accident, and
+    no brake holds it.
+    """
 
     source: str
     content: ListBlock | LookupList
     digest: str
     refusals: tuple[Refusal, ...]
     loaded_at: int
+    withdrawn: bool = False
 
 
 @attrs.frozen(kw_only=True, eq=False)
