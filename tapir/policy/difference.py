@@ -7,12 +7,11 @@ from typing import Final
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
-from tapir.codec.columns import octets_of
-from tapir.kernels.sorting import compare_blocks, is_ordered
+from tapir.codec.entries import put_in_order, take_entries
+from tapir.codec.ordering import take_names
+from tapir.kernels.sorting import compare_blocks
 from tapir.model.blocks import EMPTY_NAMES, ListBlock, NameBlock
-from tapir.policy.ordering import Positions, in_order, take_names
 
 
 @attrs.frozen(eq=False)
@@ -34,7 +33,7 @@ def difference(before: ListBlock, after: ListBlock) -> ListDifference:
     old_names, new_names = before.names, after.names
     if (before.tags, old_names.offsets, old_names.data) == (after.tags, new_names.offsets, new_names.data):
         return NO_DIFFERENCE
-    before, after = _ordered(before), _ordered(after)
+    before, after = put_in_order(before), put_in_order(after)
     removed, upserted = np.empty(len(before), np.uint32), np.empty(len(after), np.uint32)
     gone, come = compare_blocks(
         before.names.data,
@@ -47,17 +46,5 @@ def difference(before: ListBlock, after: ListBlock) -> ListDifference:
         upserted,
     )
     return ListDifference(
-        removed=take_names(before.names, removed[:gone]), upserted=_take_entries(after, upserted[:come])
+        removed=take_names(before.names, removed[:gone]), upserted=take_entries(after, upserted[:come])
     )
-
-
-def _ordered(block: ListBlock) -> ListBlock:
-    """`block` in order of wire octets, each name once."""
-    if is_ordered(block.names.data, np.frombuffer(block.names.offsets, np.uint32)):
-        return block
-    return _take_entries(block, in_order(block.names, np.arange(len(block), dtype=np.uint32)))
-
-
-def _take_entries(block: ListBlock, which: Positions) -> ListBlock:
-    tags: npt.NDArray[np.uint32] = np.frombuffer(block.tags, np.uint32)[which] if block.tags else np.zeros(0, np.uint32)
-    return ListBlock(names=take_names(block.names, which), tags=octets_of(tags) if tags.any() else b"")
