@@ -194,6 +194,15 @@ class ZoneVersion:
         return ZoneVersion.build(settings, serial, self.records())
 
 
+def dissolve(versions: list[ZoneVersion]) -> None:
+    """Take the versions away, chunk by chunk: all at once would hold the interpreter for as long as it takes."""
+    chunks: list[Chunk] = []
+    while versions:
+        chunks += versions.pop().chunks
+    while chunks:
+        chunks.pop()
+
+
 def _records(chunks: Sequence[Chunk], encoding: ZoneEncoding) -> RecordBlock:
     names = names_of(chunks, encoding.tail_starts)
     return RecordBlock(names=names, actions=b"".join([chunk.actions for chunk in chunks]))

@@ -17,11 +17,14 @@ from tapir.services.authority.steering import Note, Pause, Steering
 from tapir.services.authority.steps import Brake, Restored, Step, Verdict, empty_view, judge, next_step, return_step
 from tapir.services.authority.trouble import StoreTrouble
 from tapir.store.errors import StoreError
+from tapir.zone.version import ZoneVersion, dissolve
 from tapir.zone.view import ZoneView
 
 if TYPE_CHECKING:
     import logging
 
+_MANY: Final = 256
+_GRACE: Final = 1.0
 _LOOK_AGAIN: Final = 30.0
 """seconds after which a pause looks at the wall clock again, in case somebody has set it"""
 
@@ -101,6 +104,8 @@ class Desk:
             self.trouble.failed(exc)
             return None
         self._saved(trouble, step.view.serial)
+        if self.view is not None and len(self.view.version.chunks) > _MANY:
+            ctx.start_soon(self._let_go, ctx, [self.view.version], name="let the old version go")
         self.view = step.view
         self.steer(noted, now)
         self.published_at = now
@@ -115,6 +120,11 @@ class Desk:
             step.view.version.octets,
         )
         return step
+
+    async def _let_go(self, ctx: Context[Any], old: list[ZoneVersion]) -> None:
+        """Keep `old` until nobody else does: the event loop is not to take its thousands of parts away."""
+        await trio.sleep(_GRACE)
+        await ctx.run_blocking(dissolve, old)
 
     def _make_durable(
         self, make: Callable[[int], Step], steering: Steering, now: int
