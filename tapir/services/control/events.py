@@ -182,7 +182,7 @@ class EventKeeper(Actor[EventMessage]):
                 match event:
                     case GaveUp():
                         text = f"it crashed too often ({event.error}); {event.path or 'the process'} was stopped for it"
-                        self._note(ctx, f"{event.path}/{event.child}".lstrip("/"), text)
+                        self._note(ctx, event.child, text)
                     case StreamSuspended():
                         text = f"what {event.stream} says crashed it twice ({event.error}) and is no longer listened to"
                         self._note(ctx, event.path, text)
