@@ -6,9 +6,12 @@ from tapir.app.config.process import DEFAULT_STATE_DIR
 from tapir.app.config.reloading import after_reload, changes_needing_restart, tls_after_reload
 from tapir.app.config.settings import (
     AccessConfig,
+    BrokerAddress,
     Config,
+    GlobalConfig,
     LimitsConfig,
     LogConfig,
+    MqttConfig,
     OutputConfig,
     ServerConfig,
     SocketAddress,
@@ -21,11 +24,14 @@ from tapir.app.config.settings import (
 __all__ = [
     "DEFAULT_STATE_DIR",
     "AccessConfig",
+    "BrokerAddress",
     "Config",
     "ConfigErrors",
     "Fault",
+    "GlobalConfig",
     "LimitsConfig",
     "LogConfig",
+    "MqttConfig",
     "Notice",
     "OutputConfig",
     "Place",

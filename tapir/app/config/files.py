@@ -210,6 +210,12 @@ class MqttFile:
     clientid: str | None = None
     qos: int | None = None
     logfile: str | None = None
+    # ours
+    at_most_once: bool | None = None
+    keepalive: int | None = None
+    session_expiry: int | None = None
+    receive_maximum: int | None = None
+    max_message: int | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -8,6 +8,7 @@ from tapir.app.config.access import map_keys
 from tapir.app.config.document import FILES, read_document
 from tapir.app.config.files import Files
 from tapir.app.config.keys import warn_of_unknown_keys
+from tapir.app.config.mqtt import map_global, map_keystore, map_mqtt
 from tapir.app.config.policy import map_policy
 from tapir.app.config.problems import ConfigErrors, Fault, Place
 from tapir.app.config.process import map_log, map_state_dir, note_what_is_not_run
@@ -56,6 +57,9 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
         keys=keys,
         policy=map_policy(report, files.policy, zone.redirect),
         log=map_log(report, files, folder),
+        mqtt=map_mqtt(report, files, folder),
+        global_config=map_global(report, files),
+        keystore=map_keystore(report, files, folder),
     )
     report.raise_faults()
     return attrs.evolve(config, notices=report.notices())

@@ -48,8 +48,6 @@ def map_state_dir(report: Report, files: Files, folder: Path, state_dir: Path | 
 def note_what_is_not_run(report: Report, files: Files) -> None:
     """One notice for each part that is configured and comes with a later version."""
     later = "not run by this version; the section is kept for later ones"
-    if ("tapir",) in report.document and report.document.values.get("tapir"):
-        report.note(("tapir", "mqtt"), f"MQTT is {later}")
     if ("apiserver",) in report.document and files.apiserver.active is not False:
         report.note(
             ("apiserver",), f"the management API is {later}; `tapir status` and `tapir explain` ask the console"

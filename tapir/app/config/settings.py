@@ -157,6 +157,43 @@ class LogConfig:
     """(`main` | `dnsengine` | `mqtt` | `policy`, path)"""
 
 
+@attrs.frozen
+class BrokerAddress:
+    """Where the broker is; `str()` is the URL in its shortest form."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+
+@attrs.frozen(kw_only=True)
+class MqttConfig:
+    """The one connection with the broker; times in seconds, sizes in octets."""
+
+    broker: BrokerAddress
+    ca: Path | None
+    """who vouches for the broker; None: whom the system trusts"""
+    certificate: Path | None
+    key: Path | None
+    qos: int
+    """0, 1 or 2: of subscriptions, and (as 1 at most) of what is published"""
+    keepalive: int
+    session_expiry: int
+    receive_maximum: int
+    max_message: int
+
+
+@attrs.frozen(kw_only=True)
+class GlobalConfig:
+    """The topic that the global configuration comes on."""
+
+    topic: str
+
+
 @attrs.frozen(kw_only=True)
 class Config:
     """All that the four files say."""
@@ -175,4 +212,9 @@ class Config:
     keys: tuple[TsigKey, ...]
     policy: PolicySettings
     log: LogConfig
+    mqtt: MqttConfig | None = None
+    """the connection with the broker; None where nothing needs one"""
+    global_config: GlobalConfig | None = None
+    keystore: Path | None = None
+    """the public keys that messages are verified with"""
     notices: tuple[Notice, ...] = attrs.field(default=(), eq=False)

@@ -11,7 +11,7 @@ from tapir.model.actions import Action, ListKind
 from tapir.model.names import parse_name
 
 MARK = "### EDIT! {} not found in the enrolment response"
-CERTS = "/etc/dnstapir/certs"
+CERTS = "/nowhere/certs"
 
 ANSWERED = {
     "ConfigTopic": "config/down/tapir-pop",
@@ -143,9 +143,15 @@ ADDRESSES = ("[ ### EDIT! e.g. 127.0.0.1:5359 ]", "[ 127.0.0.1:5359 ]")
 DOWNSTREAM = ("### EDIT! ip:port that NOTIFY goes to", "192.0.2.53:53")
 
 
-@pytest.mark.parametrize("values", [ANSWERED, NOT_ANSWERED])
-def test_the_files_of_an_enrolment_start_with_the_two_edits_of_the_guide(enrol, values):
-    folder = enrol(values, ADDRESSES, DOWNSTREAM)
+def test_what_enrolment_could_not_fill_in_is_asked_for(enrol):
+    with pytest.raises(ConfigErrors) as caught:
+        load(enrol(NOT_ANSWERED, ADDRESSES, DOWNSTREAM))
+    asked = [fault.key for fault in caught.value.errors]
+    assert asked[:2] == ["tapir.mqtt.server", "tapir.config.topic"]
+
+
+def test_the_files_of_an_enrolment_start_with_the_two_edits_of_the_guide(enrol):
+    folder = enrol(ANSWERED, ADDRESSES, DOWNSTREAM)
     config = load(folder)
     assert config.zone.name == parse_name("dnstapir.")
     assert str(config.serial_cache) == "/etc/dnstapir/pop/rpz-serial.yaml"
@@ -163,7 +169,10 @@ def test_what_an_enrolled_operator_is_told(enrol):
         ("dnstapir-pop.yaml", 11, "apiserver"),
         ("dnstapir-pop.yaml", 17, "bootstrapserver"),
         ("dnstapir-pop.yaml", 29, "services.refreshengine.active"),
-        ("dnstapir-pop.yaml", 34, "tapir.mqtt"),
+        ("dnstapir-pop.yaml", 37, "tapir.mqtt.cacert"),
+        ("dnstapir-pop.yaml", 38, "tapir.mqtt.clientcert"),
+        ("dnstapir-pop.yaml", 39, "tapir.mqtt.clientkey"),
+        ("dnstapir-pop.yaml", 40, "tapir.mqtt.qos"),
         ("dnstapir-pop.yaml", 54, "log.file"),
         ("pop-sources.yaml", 7, "sources.tapir1.source"),
         ("pop-policy.yaml", 16, "policy.doubtlist.denytapir.action"),

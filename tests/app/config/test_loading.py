@@ -150,7 +150,6 @@ def test_an_inactive_source_may_be_half_written(write_config, entry):
 @pytest.mark.parametrize(
     ("keys", "kind"),
     [
-        ({"source": "mqtt", "type": "allowlist", "format": "tapir-msg-v1"}, ListKind.DOUBT),
         ({"source": "xfr", "format": "rpz"}, ListKind.DENY),
     ],
 )

@@ -28,8 +28,11 @@ MORE = [
     ("external: { filedir: a, tmpdir: b }", []),
     ("src: { style: classic }", []),
     (
-        "tapir: { mqtt: { server: mqtts://broker.example, qos: 0 }, config: { active: true, topic: t } }",
-        ["notice {MAIN}:6: tapir.mqtt: MQTT is not run by this version; the section is kept for later ones"],
+        "tapir: { mqtt: { server: mqtts://broker.example, qos: 0 } }",
+        [
+            "notice {MAIN}:6: tapir.mqtt.server: no connection is made: no active source, `tapir.config` or "
+            "`tapir.status` needs it"
+        ],
     ),
     (
         "apiserver: { active: true, key: secret }",
@@ -50,7 +53,6 @@ MORE = [
         [
             "notice {MAIN}:7: log.file: the log goes to stderr only; with `log.to-files: true` also to log.file, "
             "tapir.mqtt.logfile",
-            "notice {MAIN}:8: tapir.mqtt: MQTT is not run by this version; the section is kept for later ones",
         ],
     ),
     ("logg: {}", ["warning {MAIN}:6: logg: unknown key, ignored; did you mean `log`?"]),
@@ -122,15 +124,6 @@ SOURCE = [
     ({"filname": "a"}, "warning {SOURCES}:9: sources.x.filname: unknown key, ignored; did you mean `filename`?"),
     ({"required": "true"}, "warning {SOURCES}:9: sources.x.required: counts for allowlists only; this is a denylist"),
     (
-        {"source": "mqtt", "type": "allowlist"},
-        "warning {SOURCES}:5: sources.x.type: an mqtt source is always a doubtlist; this one is not taken as allowlist",
-    ),
-    (
-        {"source": "mqtt", "type": "doubtlist"},
-        "warning {SOURCES}:6: sources.x.source: mqtt sources are not supported by this version; this doubtlist takes "
-        "no part, and nothing waits for it",
-    ),
-    (
         {"source": "xfr"},
         "warning {SOURCES}:6: sources.x.source: xfr sources are not supported by this version; this denylist takes no "
         "part, and nothing waits for it",
@@ -153,7 +146,7 @@ def test_notices_on_a_source(write_config, source_text, keys, expected):
         (folder / "names.txt").touch()
     expected = expected.format(SOURCES=SOURCES, folder=folder).replace(f"{folder}/", "")
     assert expected in notices(folder)
-    assert len(notices(folder)) == (2 if keys.get("type") == "allowlist" else 1)
+    assert len(notices(folder)) == 1
 
 
 OUTPUT = [
