@@ -19,6 +19,7 @@ FEED: Final = "feed.example"
 SERVER_NAME: Final = "primary.example"
 KEY_NAME: Final = "feed.key.example"
 SECRET: Final = bytes(range(32))
+SECRET_TEXT: Final = base64.b64encode(SECRET).decode()
 TARGETS: Final = {
     "NXDOMAIN": ".",
     "NODATA": "*.",
@@ -86,12 +87,17 @@ def write_zone(folder: Path, rules: Mapping[str, str], serial: int) -> None:
 
 
 def start_primary(
-    tool: str, folder: Path, daemons: list[Daemon], require_peer: Callable[[str], str], rules: Mapping[str, str]
+    tool: str,
+    folder: Path,
+    daemons: list[Daemon],
+    require_peer: Callable[[str], str],
+    rules: Mapping[str, str],
+    *,
+    downstream: int | None = None,
 ) -> Primary:
-    """The server `tool`, with the feed saying `rules`."""
+    """The server `tool`, with the feed saying `rules`; it sends a signed NOTIFY of each change to the `downstream`."""
     folder.mkdir()
     port, tls_port = free_port(), free_port()
-    secret = base64.b64encode(SECRET).decode()
     write_zone(folder, rules, 1)
     pair = Authority(folder).issue(SERVER_NAME) if tool != "knot" else None
     if tool == "knot":
@@ -100,16 +106,18 @@ def start_primary(
             "    udp-workers: 1\n    tcp-workers: 1\n    background-workers: 1\n"
             f"control:\n    listen: {folder}/knot.sock\ndatabase:\n    storage: {folder}\n"
             "log:\n  - target: stderr\n    any: info\n"
-            f"key:\n  - id: {KEY_NAME}\n    algorithm: hmac-sha256\n    secret: {secret}\n"
+            f"key:\n  - id: {KEY_NAME}\n    algorithm: hmac-sha256\n    secret: {SECRET_TEXT}\n"
+            f"remote:\n  - id: down\n    address: 127.0.0.1@{downstream or free_port()}\n    key: {KEY_NAME}\n"
             f"acl:\n  - id: all\n    key: {KEY_NAME}\n    action: [transfer, update]\n"
             f"zone:\n  - domain: {FEED}.\n    storage: {folder}\n    file: {FEED}.zone\n    acl: all\n"
             "    zonefile-load: difference\n    zonefile-sync: -1\n    journal-content: changes\n"
+            f"    {'notify: down' if downstream else ''}\n"
         )
         command = [require_peer("knotd"), "-c", "knot.conf"]
     elif tool == "bind":
         assert pair is not None
         (folder / "named.conf").write_text(
-            f'key "{KEY_NAME}" {{ algorithm hmac-sha256; secret "{secret}"; }};\n'
+            f'key "{KEY_NAME}" {{ algorithm hmac-sha256; secret "{SECRET_TEXT}"; }};\n'
             f'tls ours {{ cert-file "{pair.certificate}"; key-file "{pair.key}"; }};\n'
             "options {\n"
             f'    directory "{folder}"; pid-file none; session-keyfile none; lock-file none;\n'
@@ -118,7 +126,9 @@ def start_primary(
             "    recursion no; dnssec-validation no; empty-zones-enable no; notify no; max-ixfr-ratio unlimited;\n"
             "};\ncontrols { };\n"
             f'zone "{FEED}" {{ type primary; file "{FEED}.zone"; check-names ignore;\n'
-            f'    allow-transfer {{ key "{KEY_NAME}"; }}; allow-update {{ key "{KEY_NAME}"; }}; }};\n'
+            f'    allow-transfer {{ key "{KEY_NAME}"; }}; allow-update {{ key "{KEY_NAME}"; }};\n'
+            f"    notify-delay 0; {'notify explicit;' if downstream else ''}\n"
+            f'    also-notify {{ 127.0.0.1 port {downstream or free_port()} key "{KEY_NAME}"; }}; }};\n'
         )
         command = [require_peer("named"), "-g", "-c", "named.conf", "-n", "1", "-U", "1"]
     else:
@@ -130,9 +140,10 @@ def start_primary(
             f"    xfrdir: {folder}\n    zonelistfile: {folder}/zone.list\n"
             f"    tls-service-key: {pair.key}\n    tls-service-pem: {pair.certificate}\n    tls-port: {tls_port}\n"
             "remote-control:\n    control-enable: no\n"
-            f"key:\n    name: {KEY_NAME}\n    algorithm: hmac-sha256\n    secret: {secret}\n"
+            f"key:\n    name: {KEY_NAME}\n    algorithm: hmac-sha256\n    secret: {SECRET_TEXT}\n"
             f"zone:\n    name: {FEED}\n    zonefile: {FEED}.zone\n    provide-xfr: 127.0.0.1 {KEY_NAME}\n"
             "    store-ixfr: yes\n    create-ixfr: yes\n    ixfr-number: 20\n"
+            f"    {f'notify: 127.0.0.1@{downstream} {KEY_NAME}' if downstream else ''}\n"
         )
         command = [require_peer("nsd"), "-d", "-c", "nsd.conf"]
     daemon = Daemon.start(tool, command, directory=folder)

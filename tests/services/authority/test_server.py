@@ -19,6 +19,7 @@ import dns.opcode
 import dns.query
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import dns.zone
 import pytest
 import trio
@@ -27,14 +28,18 @@ from actors import ActorRef, ActorSpec, ActorSystem, StartFailed, Strategy, Supe
 from actors.testing import Probe, probe, run_system
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
+from tapir.model.messages.feeds import FeedNotified
 from tapir.model.messages.zone import GetServer, ServerStatus
 from tapir.model.names import parse_name
 from tapir.services.authority import responder
+from tapir.services.authority.access import AccessRule
+from tapir.services.authority.feeds import FeedAccess
 from tapir.services.authority.messages import GetView, Publish, SecondarySeen
 from tapir.services.authority.server import MAILBOX, ConfigureServer, ServerSettings, ZoneServer
 from tapir.transport.dns import bind_endpoints
 from tapir.transport.streams import format_address
 from tapir.zone.journal import Journal
+from tapir.zone.query import QueryKind
 from tapir.zone.settings import ZoneSettings
 from tapir.zone.version import ZoneVersion
 from tapir.zone.view import ZoneView
@@ -64,6 +69,8 @@ def successor(before: ZoneView, *, added: RecordBlock) -> ZoneView:
 class Rig:
     server: ActorRef[Any]
     notifier: Probe
+    source: Probe
+    """the source `feed`"""
     address: tuple[str, int]
 
     async def status(self) -> ServerStatus:
@@ -107,21 +114,21 @@ async def serving(
     **fields: Any,
 ) -> AsyncIterator[Rig]:
     system = ActorSystem(clock=SystemClock(), settings=SystemSettings(seed=0))
-    keeper, notifier = probe({GetView: present}), probe()
+    keeper, notifier, source = probe({GetView: present}), probe(), probe()
     settings = ServerSettings(zone=ZONE, addresses=addresses, allow=allow, **fields)
 
     def make() -> ZoneServer:
         return ZoneServer(settings, keeper=system.ref("keeper"), notifier=system.ref("notifier"), source=system.ref)
 
     server = ActorSpec(name="server", factory=make, mailbox=MAILBOX)
-    children = (keeper.spec("keeper"), notifier.spec("notifier"), server)
+    children = (keeper.spec("keeper"), notifier.spec("notifier"), source.spec("feed"), server)
     tree = SupervisorSpec(name="test", strategy=Strategy.ONE_FOR_ONE, children=children)
     with trio.fail_after(120):
         async with run_system(tree, system=system):
             ref = system.ref("server")
             listening = (await ref.ask(GetServer())).listening
             host, _, port = listening[0].rpartition(":")
-            yield Rig(server=ref, notifier=notifier, address=(host, int(port)))
+            yield Rig(server=ref, notifier=notifier, source=source, address=(host, int(port)))
 
 
 def owners(zone: dns.zone.Zone) -> set[str]:
@@ -509,3 +516,56 @@ async def _read_transfer(stream: trio.SocketStream | _Reader) -> list[int | None
 def _framed(message: dns.message.Message) -> bytes:
     wire = message.to_wire()
     return struct.pack("!H", len(wire)) + wire
+
+
+# -- NOTIFY of feeds
+
+
+def notify(serial: int) -> dns.message.Message:
+    message = query("feed.example.")
+    message.set_opcode(dns.opcode.NOTIFY)
+    message.answer.append(dns.rrset.from_text("feed.example.", 60, "IN", "SOA", f". . {serial} 1 1 1 1"))
+    return message
+
+
+def feed_of(*networks: IPv4Network | IPv6Network) -> tuple[FeedAccess, ...]:
+    rule = AccessRule(label="sources.feed", networks=networks, kinds=frozenset({QueryKind.NOTIFY}))
+    return (FeedAccess(source="feed", zone=parse_name("feed.example"), label="sources.feed", rules=(rule,)),)
+
+
+async def test_a_notify_of_a_feed_reaches_its_source_until_a_reload_changes_who_may() -> None:
+    settings = ServerSettings(zone=ZONE, addresses=(("127.0.0.1", 0),), allow=())
+    async with serving(view(), allow=(), feeds=feed_of(*LOOPBACK)) as rig:
+        for ask, serial in ((rig.udp, 7), (rig.tcp, 8)):
+            answer = await ask(notify(serial))
+            assert (answer.rcode(), bool(answer.flags & dns.flags.AA)) == (dns.rcode.NOERROR, True)
+            said = await rig.source.next()
+            assert said == FeedNotified(zone=parse_name("feed.example"), serial=serial, primary="127.0.0.1")
+        assert await rig.counter("NOTIFY") == 2
+        assert await rig.counter("notify_told") == 2
+        await rig.server.tell(ConfigureServer(settings=attrs.evolve(settings, feeds=feed_of(ip_network("192.0.2.1")))))
+        assert await rig.refusal("notify-from") == 0
+        assert (await rig.udp(notify(9))).rcode() == dns.rcode.REFUSED
+        assert await rig.refusal("notify-from") == 1
+        await rig.server.tell(ConfigureServer(settings=settings))
+        assert await rig.refusal("acl") == 0
+        assert (await rig.udp(notify(9))).rcode() == dns.rcode.REFUSED
+        assert await rig.refusal("acl") == 1
+    assert len(rig.source.messages) == 2
+
+
+async def test_a_storm_of_notifies_costs_a_source_little_and_others_are_answered() -> None:
+    async with serving(view(), feeds=feed_of(*LOOPBACK)) as rig:
+        wire = notify(7).to_wire()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as primary:
+            primary.connect(rig.address)
+            for _ in range(20):
+                for _ in range(100):
+                    with suppress(BlockingIOError):
+                        primary.send(wire, socket.MSG_DONTWAIT)
+                assert (await rig.udp(query())).rcode() == dns.rcode.NOERROR
+        counters = dict((await rig.status()).counters)
+        told = counters["notify_told"]
+        assert counters["NOTIFY"] > 10 * told
+        # At most one waits to be told.
+        assert counters["NOTIFY"] - counters["notify_merged"] - told in {0, 1}
