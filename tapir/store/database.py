@@ -239,6 +239,13 @@ class Database:
         """Forget all entries of a log that come before number `below`."""
         self._execute("DELETE FROM log WHERE series = ? AND number < ?", (series, below))
 
+    def cut(self, series: int, *, first: int) -> int:
+        """Forget all entries of a log from number `first` on; returns how many octets they took."""
+        cursor = self._execute("SELECT sum(length(sealed)) FROM log WHERE series = ? AND number >= ?", (series, first))
+        (octets,) = cursor.fetchone()
+        self._execute("DELETE FROM log WHERE series = ? AND number >= ?", (series, first))
+        return int(octets or 0)
+
     def drop_log(self, series: int) -> None:
         """Forget a log."""
         self._execute("DELETE FROM log WHERE series = ?", (series,))

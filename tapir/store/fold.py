@@ -27,7 +27,8 @@ from tapir.codec.columns import (
     steps_of,
     taken,
 )
-from tapir.codec.entries import apply_change, change_of, put_in_order
+from tapir.codec.entries import apply_change, change_of, put_in_order, take_entries
+from tapir.codec.ordering import take_names
 from tapir.model.blocks import EMPTY_RECORDS, ListBlock, NameBlock, RecordBlock, RecordDelta
 from tapir.store.blobs import BlobError
 
@@ -119,3 +120,13 @@ def fold_list(base: ListBlock, changes: Sequence[tuple[NameBlock, ListBlock]]) -
     Quickest when `base` is in that order, too. Removing a name that is not there changes nothing.
     """
     return apply_change(put_in_order(base), change_of(changes))
+
+
+def merge_list_changes(changes: Sequence[tuple[NameBlock, ListBlock]]) -> tuple[NameBlock, ListBlock]:
+    """One (removed, upserted) change that does what all of `changes` do, one after the other."""
+    change = change_of(changes)
+    held = np.frombuffer(change.held, np.uint8) != 0
+    return (
+        take_names(change.entries.names, np.flatnonzero(~held).astype(np.uint32)),
+        take_entries(change.entries, np.flatnonzero(held).astype(np.uint32)),
+    )

@@ -1,7 +1,12 @@
 """What every source said last: content, where it is from, what was refused, and what the brake holds back.
 
 Per source there is one snapshot and a log of the changes since; when the log outweighs the snapshot, it is
-folded into it. No list has a row per name. Several sources change in one transaction:
+folded into it. No list has a row per name. Of a list that changes often, the log has many small entries, which
+take long to read: so each sixteen of a size become one, and sixteen of these one again.
+
+    log    256 changes   16  16  16   1 1 1 1 1        the oldest first; its tiers are (5, 3, 1)
+
+Several sources change in one transaction:
 
     with store.transaction() as change:
         change.change("feed-a", removed=…, upserted=…, digest=…, loaded_at=…)
@@ -10,7 +15,7 @@ folded into it. No list has a row per name. Several sources change in one transa
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +25,12 @@ from tapir.model.blocks import ListBlock, LookupList, NameBlock
 from tapir.model.messages.lists import Refusal
 from tapir.store.blobs import BlobKind
 from tapir.store.database import STATE, Database
-from tapir.store.fold import fold_list
+from tapir.store.fold import fold_list, merge_list_changes
 from tapir.store.packing import pack_list, pack_list_change, unpack_list, unpack_list_change
 
 _APPLICATION_ID: Final = 0x5450524C  # "TPRL"
 _SMALL: Final = 64 * 1024
+_MERGED: Final = 16
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +68,14 @@ class _Entry:
     last: int = 0
     base_octets: int = 0
     log_octets: int = 0
+    tiers: tuple[int, ...] = ()
+    """how many entries of the log are single changes, how many are merged of these, and so on"""
+
+    @classmethod
+    def unpack(cls, fields: dict[str, Any]) -> "_Entry":
+        # What an older tapir stored has a log of single changes only.
+        tiers = fields.get("tiers", [fields["last"] - fields["first"] + 1])
+        return cls(**{**fields, "stored": _unpack_stored(fields["stored"]), "tiers": tuple(tiers)})
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +92,7 @@ class _State:
     @classmethod
     def unpack(cls, content: bytes) -> "_State":
         fields = json.loads(content)
-        entries = [_Entry(**{**entry, "stored": _unpack_stored(entry["stored"])}) for entry in fields["entries"]]
+        entries = [_Entry.unpack(entry) for entry in fields["entries"]]
         return cls(next_series=fields["next_series"], entries={entry.stored.source: entry for entry in entries})
 
 
@@ -177,11 +191,18 @@ class ListStore:
         digest: str,
         loaded_at: int,
         refusals: tuple[Refusal, ...] = (),
+        whole: Callable[[], ListBlock] | None = None,
     ) -> None:
         """`source` lost `removed`, then gained or changed `upserted`; see ListTransaction.change."""
         with self.transaction() as transaction:
             transaction.change(
-                source, removed=removed, upserted=upserted, digest=digest, loaded_at=loaded_at, refusals=refusals
+                source,
+                removed=removed,
+                upserted=upserted,
+                digest=digest,
+                loaded_at=loaded_at,
+                refusals=refusals,
+                whole=whole,
             )
 
     def set_pending(
@@ -255,10 +276,13 @@ class ListTransaction:
         digest: str,
         loaded_at: int,
         refusals: tuple[Refusal, ...] = (),
+        whole: Callable[[], ListBlock] | None = None,
     ) -> None:
         """`source` lost `removed`, then gained or changed `upserted`, and nothing is held back for it any more.
 
-        Takes time in the size of the change, except where the log is folded into the snapshot (amortised).
+        Takes time in the size of the change, except where the log is folded into the snapshot (amortised): then `whole`
+        makes what the source says now, if it is given, and else that is read back. Where nothing was lost or gained,
+        there is another `digest` and no more.
         Raises KeyError when `source` has no content to change, or content that is looked up elsewhere.
         """
         packed = pack_list_change(removed, upserted)
@@ -266,14 +290,12 @@ class ListTransaction:
         if entry.stored.digest is None or entry.stored.lookup is not None:
             raise KeyError(source)
         entry = self._without_pending(entry)
-        octets = self._database.append(BlobKind.LIST_CHANGE, entry.series, entry.last + 1, packed)
-        entry = attrs.evolve(
-            entry,
-            stored=attrs.evolve(entry.stored, digest=digest, loaded_at=loaded_at, refusals=refusals),
-            last=entry.last + 1,
-            log_octets=entry.log_octets + octets,
-        )
-        self._entries[source] = self._folded(entry) if entry.log_octets > max(entry.base_octets, _SMALL) else entry
+        stored = attrs.evolve(entry.stored, digest=digest, loaded_at=loaded_at, refusals=refusals)
+        entry = attrs.evolve(entry, stored=stored)
+        if len(removed) or len(upserted):
+            entry = self._merged(self._appended(entry, packed))
+        heavy = entry.log_octets > max(entry.base_octets, _SMALL)
+        self._entries[source] = self._folded(entry, whole) if heavy else entry
 
     def set_pending(
         self,
@@ -342,11 +364,38 @@ class ListTransaction:
         self._database.drop(_pending_key(entry))
         return attrs.evolve(entry, stored=attrs.evolve(entry.stored, pending=None))
 
-    def _folded(self, entry: _Entry) -> _Entry:
-        packed = pack_list(_read_content(self._database, entry))
+    def _appended(self, entry: _Entry, packed: bytes) -> _Entry:
+        octets = self._database.append(BlobKind.LIST_CHANGE, entry.series, entry.last + 1, packed)
+        single = entry.tiers[0] + 1 if entry.tiers else 1
+        return attrs.evolve(
+            entry, last=entry.last + 1, log_octets=entry.log_octets + octets, tiers=(single, *entry.tiers[1:])
+        )
+
+    def _merged(self, entry: _Entry) -> _Entry:
+        """The log with no more than a few entries of each size."""
+        tier = 0
+        while entry.tiers[tier] >= _MERGED:
+            # The tiers below have no entries left, so those of this one are the last of the log.
+            first = entry.last - entry.tiers[tier] + 1
+            parts = self._database.entries(BlobKind.LIST_CHANGE, entry.series, first=first, last=entry.last)
+            packed = pack_list_change(*merge_list_changes([unpack_list_change(part) for part in parts]))
+            freed = self._database.cut(entry.series, first=first)
+            octets = self._database.append(BlobKind.LIST_CHANGE, entry.series, first, packed)
+            above = entry.tiers[tier + 1] if tier + 1 < len(entry.tiers) else 0
+            entry = attrs.evolve(
+                entry,
+                last=first,
+                log_octets=entry.log_octets + octets - freed,
+                tiers=(*entry.tiers[:tier], 0, above + 1, *entry.tiers[tier + 2 :]),
+            )
+            tier += 1
+        return entry
+
+    def _folded(self, entry: _Entry, whole: Callable[[], ListBlock] | None) -> _Entry:
+        packed = pack_list(whole() if whole is not None else _read_content(self._database, entry))
         octets = self._database.put(BlobKind.LIST, _content_key(entry), packed)
         self._database.drop_log(entry.series)
-        return attrs.evolve(entry, first=entry.last + 1, base_octets=octets, log_octets=0)
+        return attrs.evolve(entry, first=entry.last + 1, base_octets=octets, log_octets=0, tiers=())
 
 
 def _content_key(entry: _Entry) -> str:

@@ -160,6 +160,57 @@ def test_many_changes_do_not_grow_the_file_without_bound(path: Path, monkeypatch
     store.close()
 
 
+def test_many_small_changes_make_few_entries(path: Path) -> None:
+    store = ListStore.open(path)
+    names = [parse_name(f"n{index}.example") for index in range(600)]
+    store.replace("feed", content=block({}), digest="0", loaded_at=0)
+    for number, name in enumerate(names):
+        gone = NameBlock.of(names[number - 1 : number] if number % 3 == 0 else [])
+        store.change("feed", removed=gone, upserted=block({name: number}), digest=str(number), loaded_at=number)
+    expected = {name: number for number, name in enumerate(names) if (number + 1) % 3 or number == len(names) - 1}
+    assert entries_of(store.load("feed")) == expected
+    store.close()
+    with sqlite3.connect(path) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM log").fetchone()
+    connection.close()
+    assert count == 2 + 5 + 8  # of 256, of 16, of 1: 600 changes
+    store = ListStore.open(path)
+    assert entries_of(store.load("feed")) == expected
+    store.change("feed", removed=NameBlock.of(names), upserted=block({}), digest="last", loaded_at=1)
+    assert entries_of(store.load("feed")) == {}
+    store.close()
+
+
+def test_another_digest_for_the_same_names_is_kept_without_an_entry(path: Path) -> None:
+    store = ListStore.open(path)
+    store.replace("feed", content=block({A: 1}), digest="1", loaded_at=1)
+    store.change("feed", removed=EMPTY_NAMES, upserted=block({}), digest="2", loaded_at=2)
+    store.close()
+    store = ListStore.open(path)
+    assert [(stored.digest, stored.loaded_at) for stored in store.load_all()] == [("2", 2)]
+    assert entries_of(store.load("feed")) == {A: 1}
+    store.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM log").fetchone() == (0,)
+    connection.close()
+
+
+def test_a_log_that_is_folded_is_not_read_back_where_its_maker_knows_better(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "_SMALL", 0)
+    store = ListStore.open(path)
+    store.replace("feed", content=block({}), digest="0", loaded_at=0)
+    monkeypatch.setattr(lists, "_read_content", None)
+    whole = {Name(b"\x20" + os.urandom(32).lower() + b"\0"): 7 for _ in range(20)}
+    store.change(
+        "feed", removed=EMPTY_NAMES, upserted=block(whole), digest="1", loaded_at=1, whole=lambda: block(whole)
+    )
+    monkeypatch.undo()
+    assert entries_of(store.load("feed")) == whole
+    store.close()
+
+
 NAMES = [parse_name(f"{label}.example") for label in "abcdefgh"]
 ENTRIES = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 5))
 SOURCES = st.sampled_from(["one", "two", "three"])
@@ -242,9 +293,14 @@ class ListStoreMachine(RuleBasedStateMachine):
             assert entries_of(self.store.load_pending(source)) == entries
 
 
-@pytest.mark.parametrize("small", [0, 64 * 1024], ids=["folding at once", "folding late"])
-def test_the_store_is_two_dicts(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("small", "merged"),
+    [(0, 16), (64 * 1024, 16), (64 * 1024, 2)],
+    ids=["folding at once", "folding late", "merging much"],
+)
+def test_the_store_is_two_dicts(small: int, merged: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "_SMALL", small)
+    monkeypatch.setattr(lists, "_MERGED", merged)
     run_state_machine_as_test(
         ListStoreMachine, settings=settings(max_examples=settings().max_examples // 5, stateful_step_count=15)
     )
