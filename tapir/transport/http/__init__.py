@@ -1,1 +1,1 @@
-"""HTTP as we speak it: the client of bootstrap, and the server that the APIs run on. No actors, no opinion."""
+"""HTTP: what serves an ASGI application on Trio, and what asks other servers."""
