@@ -99,6 +99,10 @@ class Fields:
         """An object; one without members for nothing."""
         return Fields(self._members.get(name.lower()), self.place(name))
 
+    def value(self, name: str) -> Any:
+        """What the member is, of whatever type; None for nothing."""
+        return self._members.get(name.lower())
+
     def has(self, name: str) -> bool:
         """Whether there is something, null not counted."""
         return self._members.get(name.lower()) is not None

@@ -69,6 +69,10 @@ async def running(path: Path, wall: ManualClock | None = None) -> AsyncIterator[
         here.system.request_stop()
 
 
+def damage(path: Path, octets: bytes) -> None:
+    path.write_bytes(octets)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "clock.json"
@@ -186,7 +190,7 @@ async def test_a_hold_outlives_a_restart(path: Path, autojump_clock: Any):
 async def test_a_damaged_document_is_said_and_written_anew(
     path: Path, octets: bytes, autojump_clock: Any, caplog: pytest.LogCaptureFixture
 ):
-    path.write_bytes(octets)
+    damage(path, octets)
     async with running(path) as here:
         assert not (await here.status()).held
     assert "a clock that is set back while tapir stands still is not noticed" in caplog.text
