@@ -43,6 +43,8 @@ class BlobKind(enum.IntEnum):
     LIST_CHANGE = 5
     OVERRIDES = 6
     OVERRIDE_CHANGE = 7
+    REMEMBERED = 8
+    REMEMBERED_STEPS = 9
 
 
 _COMPRESSED_KINDS: Final = frozenset({BlobKind.LIST, BlobKind.LIST_CHANGE})
@@ -82,7 +84,7 @@ def unseal(kind: BlobKind, key: bytes, sealed: bytes) -> bytes:
         return _inflate(body[key_length:], length)
     if len(body) - key_length != length:
         raise BlobError("a blob has another length than it claims")
-    return bytes(body[key_length:])
+    return concatenated([body[key_length:]])
 
 
 def _digest(*parts: bytes | memoryview) -> bytes:
