@@ -122,7 +122,7 @@ class _Reader:
         end = self._position + count
         if end > len(self._octets):
             raise ValueError("a block is cut short")
-        part = self._octets[self._position : end]
+        part = concatenated([memoryview(self._octets)[self._position : end]])
         self._position = end
         return part
 
