@@ -102,3 +102,31 @@ class SetMqttActive(Request[str]):
 
     active: bool
     restart: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class GlobalConfigStatus:
+    """What the global configuration says and how it came about; times are microseconds since the epoch, None for never.
+
+    No token and no key is in it.
+    """
+
+    topic: str
+    version: str
+    """the version that holds, empty while the configuration files hold alone"""
+    received_at: int | None
+    checked_at: int | None
+    """when the last message came, good or bad"""
+    observation_topic: str
+    """empty where it says none"""
+    bootstrap_servers: tuple[str, ...]
+    bootstrap_url: str
+    refused: tuple[tuple[str, int], ...]
+    """messages that were refused, by reason"""
+    error: str
+    """why the last message was refused, or what is wrong with the keystore; else empty"""
+
+
+@attrs.frozen(kw_only=True)
+class GetGlobalConfig(Request[GlobalConfigStatus]):
+    """Which global configuration holds?"""

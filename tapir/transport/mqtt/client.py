@@ -69,6 +69,7 @@ class MqttClient:
         self._subscriptions = Subscriptions(subscriptions, former=former_filters)
         self._tally = Tally()
         self._connection: Connection | None = None
+        self._renew = trio.Event()
         self._connected_at: float | None = None
 
     async def run(self) -> None:
@@ -81,7 +82,12 @@ class MqttClient:
             while True:
                 self._report(Connecting(attempt=failures + 1))
                 self._connected_at = None
+                self._renew = trio.Event()
                 lost = await self._attempt()
+                if lost.trouble is Trouble.RENEWED:
+                    failures = wordless = 0
+                    self._report(Lost(trouble=lost.trouble, text=str(lost), retry_in=0.0))
+                    continue
                 since = self._connected_at
                 stable = since is not None and trio.current_time() - since >= self._settings.stable_after
                 failures = 1 if stable else failures + 1
@@ -98,10 +104,19 @@ class MqttClient:
                 steps = 64 if lost.trouble is Trouble.TAKEN_OVER else failures
                 delay = self._settings.backoff.delay(steps, self._random)
                 self._report(Lost(trouble=lost.trouble, text=str(lost), retry_in=delay))
-                await trio.sleep(delay)
+                with trio.move_on_after(delay):
+                    await self._renew.wait()
         finally:
             self._inbox.stop()
             self._outbox.stop()
+
+    def reconnect(self) -> None:
+        """Make the connection anew, at once: for certificates that changed. Nothing is lost by it.
+
+        What is acknowledged is said first, and the session stays; while there is no connection, the wait for the next
+        ends. How often that may be is for the caller to decide.
+        """
+        self._renew.set()
 
     # -- in
 
@@ -196,6 +211,7 @@ class MqttClient:
             outbox=self._outbox,
             subscriptions=self._subscriptions,
             tally=self._tally,
+            renew=self._renew,
         )
         lost: ConnectionLost | None = None
         try:

@@ -1,6 +1,7 @@
 """One connection with a broker, from CONNECT to the end; what outlives it is in the boxes that it is given.
 
-Four tasks share it: one reads, one writes, one watches that the broker is alive, one subscribes. The first that finds
+Four tasks share it: one reads, one writes, one watches that the broker is alive, one subscribes; a fifth waits for the
+caller's wish to have another connection. The first that finds
 the connection lost says why, and ends the others. Nothing here is unbounded: a read brings at most 64 KiB, a packet is
 limited, acknowledgements that the broker does not take stop the reading, and so does a caller that takes no messages.
 """
@@ -72,7 +73,10 @@ class Connection:
         outbox: Outbox,
         subscriptions: Subscriptions,
         tally: Tally,
+        renew: trio.Event,
     ) -> None:
+        """`renew` ends it, in order."""
+        self._renew = renew
         self._stream = stream
         self._codec = codec
         self._settings = settings
@@ -152,6 +156,7 @@ class Connection:
             nursery.start_soon(guard, self._read, 0)
             nursery.start_soon(guard, self._keep_alive, 0)
             nursery.start_soon(guard, lambda: self._subscribe(connected), 0)
+            nursery.start_soon(guard, self._give_way, 0)
         assert self._lost is not None  # noqa: S101 - no task ends otherwise
         raise self._lost
 
@@ -160,6 +165,8 @@ class Connection:
         if self._sending or (lost is not None and lost.trouble in _HOPELESS):
             self._stream.abort()
             return
+        if lost is not None and lost.trouble is Trouble.RENEWED:
+            lost = None
         last: list[bytes] = []
         # To the server of 3.1.1 DISCONNECT always says that all is well: not when it is not.
         if lost is None or (lost.reason and self._codec.version is Version.V5):
@@ -266,6 +273,10 @@ class Connection:
             patience = self._settings.subscription_retry if now.refused else float("inf")
             with trio.move_on_after(patience):
                 await self._subscriptions.changed.wait()
+
+    async def _give_way(self) -> None:
+        await self._renew.wait()
+        raise ConnectionLost(Trouble.RENEWED, f"{self._where}: the connection is made anew, as we want it")
 
     # -- packets
 

@@ -42,6 +42,8 @@ class Trouble(enum.StrEnum):
     """what came is MQTT, and not its turn"""
     TOO_LARGE = "too-large"
     """a packet past the agreed size"""
+    RENEWED = "renewed"
+    """none at all: the caller wanted the connection made anew"""
 
 
 class ConnectionLost(TapirError):

@@ -569,3 +569,45 @@ async def test_stopping_waits_only_so_long_for_a_broker_that_reads_nothing(
     with pytest.raises(ClientStopped):
         await stage.client.receive()
     assert trio.current_time() == 2
+
+
+async def test_a_connection_is_made_anew_in_order(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    stage = make_stage("a")
+    nursery.start_soon(stage.run)
+    first = await stage.accept()
+    await first.welcome(subscribe=True)
+    await first.send(mqtt5.PublishPacket("a", b"x", qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=9))
+    message = await stage.client.receive()
+    began = trio.current_time()
+    stage.client.acknowledge((message,))
+    stage.client.reconnect()
+    # What was acknowledged is said, then goodbye, and the next connection comes without a pause.
+    assert (await first.expect(mqtt5.PubAckPacket)).packet_id == 9
+    await first.expect(mqtt5.DisconnectPacket)
+    second = await stage.accept()
+    assert trio.current_time() == began
+    await second.welcome(session_present=True, subscribe=True)
+    await trio.testing.wait_all_tasks_blocked()
+    assert [state.trouble for state in stage.of(Lost)] == [Trouble.RENEWED]
+    assert stage.of(Connecting)[-1].attempt == 1
+    stage.scope.cancel()
+
+
+async def test_a_wish_for_another_connection_ends_the_wait_for_the_next(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    asked: list[float] = []
+
+    async def dial() -> Any:
+        asked.append(trio.current_time())
+        raise OSError(111, "refused")
+
+    stage = make_stage("a", dial=dial, backoff=Backoff(first=1000.0, maximum=1000.0, jitter=0.0))
+    nursery.start_soon(stage.run)
+    await stage.lost()
+    await trio.sleep(10)
+    stage.client.reconnect()
+    stage.client.reconnect()
+    await stage.lost()
+    assert asked == [0.0, 10.0]
+    stage.scope.cancel()
