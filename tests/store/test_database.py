@@ -159,3 +159,37 @@ def test_a_commit_is_on_the_disk_when_it_is_done(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         connection.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 4000, 2**17 - 100, 2**17, 2**17 + 1, 3 * 2**17 + 5])
+def test_entries_of_any_size_are_read_as_they_were_written(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "lists.db"
+    content = bytes(number * 7 % 251 for number in range(size))
+    opened = Database.open(path, application_id=1, state=b"{}")
+    with opened.writing():
+        octets = opened.append(BlobKind.VERSION_DELTA, 0, 1, content)
+        opened.append(BlobKind.VERSION_DELTA, 0, 2, b"small")
+    opened.close()
+    opened = Database.open(path, application_id=1, state=b"{}")
+    with opened.reading():
+        assert opened.entries(BlobKind.VERSION_DELTA, 0, first=1, last=2) == [content, b"small"]
+    opened.close()
+    with sqlite3.connect(path) as reader:
+        assert reader.execute("SELECT length(sealed) FROM log WHERE number = 1").fetchone() == (octets,)
+    reader.close()
+
+
+def test_a_large_entry_that_is_no_blob_any_more_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "lists.db"
+    opened = Database.open(path, application_id=1, state=b"{}")
+    with opened.writing():
+        opened.append(BlobKind.VERSION_DELTA, 0, 1, bytes(300_000))
+    opened.close()
+    for damage in ("'x' || hex(zeroblob(200000))", "zeroblob(300000)", "7"):
+        with sqlite3.connect(path) as writer:
+            writer.execute(f"UPDATE log SET sealed = {damage}")  # noqa: S608 - our own three words
+        writer.close()
+        opened = Database.open(path, application_id=1, state=b"{}")
+        with pytest.raises(StoreCorrupt), opened.reading():
+            opened.entries(BlobKind.VERSION_DELTA, 0, first=1, last=1)
+        opened.close()

@@ -105,6 +105,23 @@ def test_the_base_moves_up_and_the_journal_stays(path: Path, monkeypatch: pytest
     store.close()
 
 
+def test_parts_of_the_base_stay_of_a_size(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zones, "_SMALL", 500)
+    monkeypatch.setattr(zones, "_PART", 16)
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0)
+    for serial in range(1, 60):
+        store.commit(step(serial, size=7))
+        with sqlite3.connect(path) as reader:
+            (parts,) = reader.execute("SELECT count(*) FROM item WHERE key LIKE 'base/%'").fetchone()
+        reader.close()
+        assert parts <= 1 + serial * 7 // 8, "no heap of small parts"
+    stored = load(store)
+    assert len(stored.records) == 59 * 7
+    assert max(len(part) for part in stored.parts) <= 64
+    store.close()
+
+
 def test_pruned_deltas_are_gone_and_the_content_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zones, "_SMALL", 2000)
     store = ZoneStore.open(path)
