@@ -18,6 +18,7 @@ deep at most, and interfaces (a DAWG in a list) are refused.
 draws at random and we keep.
 """
 
+from tapir.codec.gob.columns import encode_in_pieces, encode_start, read_list
 from tapir.codec.gob.exchange import export_list, import_list
 from tapir.codec.gob.reading import MAX_NAMES, MAX_STREAM, decode_list
 from tapir.codec.gob.times import GobTime
@@ -34,7 +35,10 @@ __all__ = [
     "TapirName",
     "WbgList",
     "decode_list",
+    "encode_in_pieces",
     "encode_list",
+    "encode_start",
     "export_list",
     "import_list",
+    "read_list",
 ]

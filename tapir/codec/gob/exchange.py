@@ -1,8 +1,10 @@
 """Between what a bootstrap stream says and what we keep: names in wire form, times in microseconds, no secrets."""
 
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
 
 from tapir.codec.gob.times import YEAR_ONE as YEAR_ONE_SECONDS
 from tapir.codec.gob.times import GobTime
@@ -43,13 +45,17 @@ def import_list(value: WbgList) -> ImportedList:
             refused += 1
             reason = reason or exc.reason
             continue
-        time = entry.time_added
-        observed = min(max(time.seconds * SECOND + time.nanoseconds // _NANOSECONDS, YEAR_ONE), LAST)
-        deadline = min(max(observed + entry.ttl // _NANOSECONDS, YEAR_ONE), _LARGEST)
+        observed, deadline = times_of(entry.time_added, entry.ttl)
         known = found.get(name)
         if known is None or known[2] <= observed:
             found[name] = (name, entry.tag_mask, observed, deadline)
     return ImportedList(observations=ObservationBlock.of(found.values()), refused=refused, reason=reason)
+
+
+def times_of(time: GobTime, ttl: int) -> tuple[int, int]:
+    """When an entry was observed, and when it ends, in microseconds since the epoch."""
+    observed = min(max(time.seconds * SECOND + time.nanoseconds // _NANOSECONDS, YEAR_ONE), LAST)
+    return observed, min(max(observed + ttl // _NANOSECONDS, YEAR_ONE), _LARGEST)
 
 
 def export_list(
@@ -68,13 +74,18 @@ def export_list(
     names: list[tuple[str, TapirName]] = []
     slots: dict[int, list[tuple[str, bool]]] = {}
     for name, mask, observed, deadline in observations:
-        text = format_name(name)
-        seconds, fraction = divmod(observed, SECOND)
-        ttl = max(min((deadline - observed) * _NANOSECONDS, _LARGEST), -_LARGEST)
-        added = GobTime(seconds=seconds, nanoseconds=fraction * _NANOSECONDS)
-        names.append((text, TapirName(name=text, time_added=added, ttl=ttl, tag_mask=mask)))
-        since = deadline // SECOND - YEAR_ONE_SECONDS  # Go truncates from year 1 on
-        slots.setdefault(since - since % interval + interval + YEAR_ONE_SECONDS, []).append((text, True))
+        entry = entry_of(name, mask, observed, deadline)
+        names.append((entry.name, entry))
+        slots.setdefault(slot_of(deadline, interval), []).append((entry.name, True))
+    return attrs.evolve(
+        describe_list(source=source, kind=kind, topics=topics),
+        names=tuple(names),
+        reaper=tuple((GobTime(seconds=slot), tuple(members)) for slot, members in slots.items()),
+    )
+
+
+def describe_list(*, source: str, kind: ListKind, topics: tuple[str, ...]) -> WbgList:
+    """The list `source` without what it holds."""
     return WbgList(
         name=source,
         type=kind.value,
@@ -83,6 +94,21 @@ def export_list(
         datasource="mqtt",
         mqtt=MqttDetails(topics=topics),
         rpz_zone_name=".",
-        names=tuple(names),
-        reaper=tuple((GobTime(seconds=slot), tuple(members)) for slot, members in slots.items()),
     )
+
+
+def entry_of(name: Name, mask: int, observed: int, deadline: int) -> TapirName:
+    """The entry that says this of `name`."""
+    seconds, fraction = divmod(observed, SECOND)
+    ttl = max(min((deadline - observed) * _NANOSECONDS, _LARGEST), -_LARGEST)
+    added = GobTime(seconds=seconds, nanoseconds=fraction * _NANOSECONDS)
+    return TapirName(name=format_name(name), time_added=added, ttl=ttl, tag_mask=mask)
+
+
+_Times = TypeVar("_Times", int, NDArray[np.int64])
+
+
+def slot_of(deadline: _Times, interval: int) -> _Times:
+    """The seconds since the epoch of the slot in which a reaper that runs every `interval` seconds finds it."""
+    since = deadline // SECOND - YEAR_ONE_SECONDS  # Go truncates from year 1 on
+    return since - since % interval + interval + YEAR_ONE_SECONDS

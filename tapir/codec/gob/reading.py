@@ -1,6 +1,6 @@
 """A stream read: definitions first, then the one list, its fields by their names; what is unknown is passed over."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from tapir.codec.gob.times import NOTHING, GobTime, decode_time
@@ -42,10 +42,17 @@ def decode_list(data: bytes, *, max_size: int = MAX_STREAM, max_names: int = MAX
     """
     if len(data) > max_size:
         raise GobError(f"it has {len(data)} octets, {max_size} are allowed")
-    stream = _Stream(data, max_names)
+    stream = Stream(data, max_names)
+    found = read_stream(stream)
+    return found, data[stream.reader.position :]
+
+
+def read_stream(stream: "Stream") -> WbgList:
+    """The list that comes first, whatever may follow. Raises GobError."""
+    reader = stream.reader
+    whole = reader.end
     while True:
-        reader = stream.reader
-        reader.end = len(data)
+        reader.end = whole
         length = reader.count("octets of a message")
         reader.end = reader.position + length
         number = reader.signed()
@@ -57,10 +64,10 @@ def decode_list(data: bytes, *, max_size: int = MAX_STREAM, max_names: int = MAX
         if reader.left:
             raise reader.error("a message is longer than what it says")
         if found is not None:
-            return found, data[reader.position :]
+            return found
 
 
-class _Stream:
+class Stream:
     """The types that were defined so far, and how a value of each is read."""
 
     def __init__(self, data: bytes, max_names: int) -> None:
@@ -95,8 +102,8 @@ class _Stream:
                 "RpzZoneName": self._text,
                 "RpzUpstream": self._text,
                 "RpzSerial": self._int,
-                "Names": self._names,
-                "ReaperData": self._reaper,
+                "Names": self.names,
+                "ReaperData": self.reaper,
             },
         )
         return WbgList(**{_ATTRIBUTES[name]: value for name, value in found.items()})
@@ -108,7 +115,12 @@ class _Stream:
         )
         return MqttDetails(**{_MQTT_ATTRIBUTES[name]: value for name, value in found.items()})
 
-    def _names(self, number: int) -> tuple[tuple[str, TapirName], ...]:
+    def names(self, number: int) -> tuple[tuple[str, TapirName], ...] | None:
+        """Read the map of names."""
+        return tuple((key, _tapir_name(fields)) for key, fields in self.entries(number))
+
+    def entries(self, number: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Read the map of names, one after the other: its key, and the fields that it has."""
         definition = self._defined(number, Kind.MAP)
         readers = {
             "Name": self._text,
@@ -118,13 +130,12 @@ class _Stream:
             "NumTags": self._uint8,
             "Action": self._uint8,
         }
-        found = []
         for _ in range(self._count("names", self._max_names)):
             key = self._text(definition.key)
-            found.append((key, _tapir_name(self._fields(definition.element, readers))))
-        return tuple(found)
+            yield key, self._fields(definition.element, readers)
 
-    def _reaper(self, number: int) -> tuple[tuple[GobTime, tuple[tuple[str, bool], ...]], ...]:
+    def reaper(self, number: int) -> tuple[tuple[GobTime, tuple[tuple[str, bool], ...]], ...] | None:
+        """Read the map of slots."""
         definition = self._defined(number, Kind.MAP)
         found = []
         for _ in range(self._count("slots", self._max_names)):
@@ -147,7 +158,7 @@ class _Stream:
             name, field_type = fields[place]
             read = readers.get(name)
             if read is None:
-                self._skip(field_type, 1)
+                self.skip(field_type, 1)
             else:
                 found[name] = read(field_type)
         return found
@@ -202,7 +213,7 @@ class _Stream:
             raise self.reader.error(f"it has {count} {what}, {most} are allowed")
         return count
 
-    def _skip(self, number: int, depth: int) -> None:
+    def skip(self, number: int, depth: int) -> None:
         """Pass over a value of type `number`; each takes an octet at least, so this is bounded by the stream."""
         if number in (BOOL, INT, UINT, FLOAT):
             self.reader.uint()
@@ -226,12 +237,12 @@ class _Stream:
             for place in FieldNumbers(self.reader):
                 if place >= len(definition.fields):
                     raise self.reader.error(f"a struct of {len(definition.fields)} fields has a field {place}")
-                self._skip(definition.fields[place][1], depth + 1)
+                self.skip(definition.fields[place][1], depth + 1)
         else:
             inner = (definition.key, definition.element) if definition.kind is Kind.MAP else (definition.element,)
             for _ in range(self.reader.count("elements")):
                 for element in inner:
-                    self._skip(element, depth + 1)
+                    self.skip(element, depth + 1)
 
 
 _ATTRIBUTES: Final = {

@@ -7,13 +7,14 @@ from tapir.codec.gob.types import DEFINITIONS, LIST, encode_definition
 from tapir.codec.gob.values import MqttDetails, TapirName, WbgList
 from tapir.codec.gob.wire import encode_int, encode_octets, encode_text, encode_uint
 
-_PREFIX: Final = b"".join(encode_definition(number, definition) for number, definition in DEFINITIONS)
+PREFIX: Final = b"".join(encode_definition(number, definition) for number, definition in DEFINITIONS)
+"""All definitions, which come before the value."""
 
 
 def encode_list(value: WbgList) -> bytes:
     """`value` as a stream. Raises GobError where a number or text of it has no form."""
-    message = encode_int(LIST) + _list(value)
-    return _PREFIX + encode_uint(len(message)) + message
+    message = encode_int(LIST) + encode_value(value)
+    return PREFIX + encode_uint(len(message)) + message
 
 
 class _Struct:
@@ -43,7 +44,8 @@ class _Struct:
         return self._body
 
 
-def _list(value: WbgList) -> bytearray:
+def encode_value(value: WbgList) -> bytearray:
+    """The fields of a list, and the 0 behind them."""
     struct = _Struct()
     struct.text(0, value.name)
     struct.text(1, value.description)
@@ -64,7 +66,7 @@ def _list(value: WbgList) -> bytearray:
         names = bytearray(encode_uint(len(value.names)))
         for key, entry in value.names:
             names += encode_text(key)
-            names += _entry(entry)
+            names += encode_entry(entry)
         struct.add(14, names, given=True)
     if value.reaper is not None:
         slots = bytearray(encode_uint(len(value.reaper)))
@@ -87,7 +89,8 @@ def _mqtt(details: MqttDetails) -> bytearray:
     return struct.done()
 
 
-def _entry(entry: TapirName) -> bytearray:
+def encode_entry(entry: TapirName) -> bytearray:
+    """The fields of an entry, and the 0 behind them."""
     struct = _Struct()
     struct.text(0, entry.name)
     struct.add(1, encode_octets(encode_time(entry.time_added)), given=entry.time_added != NOTHING)

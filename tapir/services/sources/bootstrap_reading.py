@@ -6,7 +6,8 @@ import attrs
 import numpy as np
 
 from tapir.codec.bootstrap import BodyError, parse_response
-from tapir.codec.gob import GobError, decode_list, import_list
+from tapir.codec.columns import taken
+from tapir.codec.gob import GobError, read_list
 from tapir.codec.listexport import parse_export
 from tapir.model.actions import ListKind
 from tapir.model.blocks import ObservationBlock
@@ -43,15 +44,13 @@ def read_gob(body: tuple[bytes, ...], *, kind: ListKind, now: int, max_names: in
     """The list of a bootstrap stream; what comes behind it counts for nothing. Raises GobError, SnapshotRefused."""
     data = b"".join(body)
     try:
-        value, _ = decode_list(data, max_size=len(data), max_names=max_names)
+        value, found, _ = read_list(data, max_size=len(data), max_names=max_names)
     except GobError:
         _explain(data)
         raise
     # A list without a type is one of a POP that was not told; upstream keeps all that come by MQTT as doubtlists.
     if value.type not in ("", kind.value):
         raise SnapshotRefused(f"its list is of another type, and ours is a {kind.value}")
-    found = import_list(value)
-    del value
     return _current(found.observations, now, refused=found.refused, reason=found.reason)
 
 
@@ -76,7 +75,13 @@ def _current(observations: ObservationBlock, now: int, *, refused: int, reason: 
     lasts = np.frombuffer(observations.deadlines, np.int64) > now
     expired = len(observations) - int(np.count_nonzero(lasts))
     if expired:
-        observations = ObservationBlock.of(entry for entry in observations if entry[3] > now)
+        rows = np.flatnonzero(lasts)
+        observations = ObservationBlock(
+            names=taken(observations.names, rows.astype(np.uint32)),
+            tags=np.frombuffer(observations.tags, np.uint32)[rows].tobytes(),
+            observed=np.frombuffer(observations.observed, np.int64)[rows].tobytes(),
+            deadlines=np.frombuffer(observations.deadlines, np.int64)[rows].tobytes(),
+        )
     observed = np.frombuffer(observations.observed, np.int64)
     if len(observed) and int(observed.max()) > now + AHEAD:
         observations = attrs.evolve(observations, observed=np.minimum(observed, now + AHEAD).tobytes())
