@@ -15,10 +15,14 @@ _SUFFIX: Final = frozenset("0123456789abcdef")
 
 @attrs.frozen(kw_only=True)
 class BrokerSession:
-    """`suffix` ends our client identifier; `filters` are those that the broker's session may be subscribed to."""
+    """`suffix` ends our client identifier; `filters` are those that the broker's session may be subscribed to.
+
+    `known` says that the broker has welcomed us under it before.
+    """
 
     suffix: str
     filters: tuple[str, ...] = ()
+    known: bool = False
 
 
 def read_session(path: Path) -> BrokerSession | None:
@@ -36,9 +40,9 @@ def read_session(path: Path) -> BrokerSession | None:
             check_filter(each)
     except (MalformedPacket, AttributeError) as exc:
         raise StoreCorrupt(path=path, reason="one of its topic filters is none") from exc
-    return BrokerSession(suffix=suffix, filters=tuple(filters))
+    return BrokerSession(suffix=suffix, filters=tuple(filters), known=document.get("known") is True)
 
 
 def write_session(path: Path, session: BrokerSession) -> None:
     """Remember `session`; on disk when this returns. Blocks. Raises StoreFull."""
-    write_document(path, {"suffix": session.suffix, "filters": list(session.filters[:_MOST_FILTERS])})
+    write_document(path, {"suffix": session.suffix, "filters": session.filters[:_MOST_FILTERS], "known": session.known})
