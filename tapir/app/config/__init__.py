@@ -7,6 +7,7 @@ from tapir.app.config.reloading import after_reload, changes_needing_restart, tl
 from tapir.app.config.settings import (
     AccessConfig,
     BrokerAddress,
+    CertificatesConfig,
     Config,
     GlobalConfig,
     LimitsConfig,
@@ -17,7 +18,9 @@ from tapir.app.config.settings import (
     SocketAddress,
     SourceBrakeConfig,
     SourceConfig,
+    TelemetryConfig,
     TlsConfig,
+    WatchedCertificate,
     ZoneBrakeConfig,
 )
 
@@ -25,6 +28,7 @@ __all__ = [
     "DEFAULT_STATE_DIR",
     "AccessConfig",
     "BrokerAddress",
+    "CertificatesConfig",
     "Config",
     "ConfigErrors",
     "Fault",
@@ -39,7 +43,9 @@ __all__ = [
     "SocketAddress",
     "SourceBrakeConfig",
     "SourceConfig",
+    "TelemetryConfig",
     "TlsConfig",
+    "WatchedCertificate",
     "ZoneBrakeConfig",
     "after_reload",
     "changes_needing_restart",

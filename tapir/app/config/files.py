@@ -121,9 +121,11 @@ class ApiServerFile:
 
     active: bool | None = None
     name: str | None = None
-    key: str | None = None
+    key: str | None = attrs.field(default=None, repr=False)
     addresses: tuple[str | None, ...] | None = None
     tlsaddresses: tuple[str | None, ...] | None = None
+    # ours
+    key_file: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -233,6 +235,9 @@ class StatusFile:
     active: bool | None = None
     topic: str | None = None
     signingkey: str | None = None
+    # ours
+    interval: int | None = None
+    heartbeat: int | None = None
 
 
 @attrs.frozen(kw_only=True)

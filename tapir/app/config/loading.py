@@ -5,6 +5,7 @@ from pathlib import Path
 import attrs
 
 from tapir.app.config.access import map_keys
+from tapir.app.config.api import map_api
 from tapir.app.config.document import FILES, read_document
 from tapir.app.config.files import Files
 from tapir.app.config.keys import warn_of_unknown_keys
@@ -17,6 +18,7 @@ from tapir.app.config.server import map_outputs, map_server
 from tapir.app.config.settings import Config, SourceBrakeConfig
 from tapir.app.config.sources import map_source_brake, map_sources
 from tapir.app.config.strict import structure
+from tapir.app.config.telemetry import map_certificates, map_telemetry
 from tapir.app.config.values import between, path_in
 from tapir.app.config.zone import map_canary, map_zone, map_zone_brake
 
@@ -40,6 +42,7 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
     zone = map_zone(report, rpz)
     keys = map_keys(report, files.keys, folder)
     outputs = map_outputs(report, files.outputs, keys)
+    server = map_server(report, files.dnsengine, outputs, keys, folder)
     note_what_is_not_run(report, files)
     config = Config(
         config_dir=folder,
@@ -51,14 +54,17 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
             "serialcache", rpz.serialcache or None, path_in(folder), None
         ),
         canary=map_canary(report, rpz, zone),
-        server=map_server(report, files.dnsengine, outputs, keys, folder),
+        server=server,
         sources=map_sources(report, files.sources, folder, brake, redirect=zone.redirect),
         outputs=outputs,
         keys=keys,
         policy=map_policy(report, files.policy, zone.redirect),
         log=map_log(report, files, folder),
+        api=map_api(report, files, folder),
         mqtt=map_mqtt(report, files, folder),
         global_config=map_global(report, files),
+        telemetry=map_telemetry(report, files, folder),
+        certificates=map_certificates(report, files, folder, server),
         keystore=map_keystore(report, files, folder),
     )
     report.raise_faults()

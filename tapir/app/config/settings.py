@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from tapir.app.config.problems import Notice
+from tapir.codec.globalconfig import BootstrapSettings
 from tapir.codec.tsig import TsigKey
 from tapir.model.actions import Action, ListKind
 from tapir.model.names import Name
@@ -98,6 +99,15 @@ class SourceBrakeConfig:
 
 
 @attrs.frozen(kw_only=True)
+class ObservationsConfig:
+    """What an mqtt source goes by; topic and bootstrap are the global configuration's, unless it is `immutable`."""
+
+    topic: str
+    immutable: bool = False
+    bootstrap: BootstrapSettings | None = None
+
+
+@attrs.frozen(kw_only=True)
 class SourceConfig:
     """One entry of `pop-sources.yaml`.
 
@@ -128,6 +138,8 @@ class SourceConfig:
     """what becomes of its names instead of what the policy says; never on an allowlist"""
     weight: int = 1
     """how many doubtlists it counts as in `numsources`"""
+    observations: ObservationsConfig | None = None
+    """set whenever an mqtt source is supported"""
 
 
 @attrs.frozen(kw_only=True)
@@ -195,6 +207,50 @@ class GlobalConfig:
 
 
 @attrs.frozen(kw_only=True)
+class TelemetryConfig:
+    """Where the status is published, signed by which key, and how often (s); what has changed sooner than the rest."""
+
+    topic: str
+    """`{EdgeId}` in it stands for the name in `certificate`, else for the `kid` of the key"""
+    signing_key: Path
+    certificate: Path | None
+    interval: int
+    heartbeat: int
+
+
+@attrs.frozen(kw_only=True)
+class WatchedCertificate:
+    """A certificate of ours with its `key`, or, without one, certificates of authorities; `label` is the key of it."""
+
+    label: str
+    path: Path
+    key: Path | None
+
+
+@attrs.frozen(kw_only=True)
+class CertificatesConfig:
+    """Which certificates are looked after; one that ends within `warning_days` is said so."""
+
+    warning_days: int = 30
+    watched: tuple[WatchedCertificate, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ApiConfig:
+    """Where the management API and the bootstrap server listen, in plain and over TLS, and the key that opens both."""
+
+    key: str = attrs.field(repr=False)
+    addresses: tuple[SocketAddress, ...]
+    tls_addresses: tuple[SocketAddress, ...]
+    bootstrap_addresses: tuple[SocketAddress, ...]
+    bootstrap_tls_addresses: tuple[SocketAddress, ...]
+    certificate: Path | None
+    certificate_key: Path | None
+    client_ca: Path | None
+    """who may have signed what a client shows; None: no client is asked"""
+
+
+@attrs.frozen(kw_only=True)
 class Config:
     """All that the four files say."""
 
@@ -215,6 +271,11 @@ class Config:
     mqtt: MqttConfig | None = None
     """the connection with the broker; None where nothing needs one"""
     global_config: GlobalConfig | None = None
+    telemetry: TelemetryConfig | None = None
+    """what is said to Core of this POP; None for nothing"""
+    certificates: CertificatesConfig = CertificatesConfig()
     keystore: Path | None = None
     """the public keys that messages are verified with"""
+    api: ApiConfig | None = None
+    """None where neither the management API nor the bootstrap server listens"""
     notices: tuple[Notice, ...] = attrs.field(default=(), eq=False)

@@ -1,0 +1,223 @@
+"""Telemetry: how this POP does, signed, on its own topic; exceptional events with it, until the broker has them.
+
+What it says it asks the parts for. It answers the same to whoever asks here, also where nothing is published.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+import trio
+
+from actors import Actor, ActorRef, AskError, Context, Reply, Request
+from tapir.model.errors import TapirError
+from tapir.model.messages.control import GetHealth
+from tapir.model.messages.events import EventsChanged, ExceptionalEvent, GetEvents
+from tapir.model.messages.feeds import FeedStatus, GetFeed
+from tapir.model.messages.lists import GetSources, SourcesStatus
+from tapir.model.messages.mqtt import GetMqtt, PublishMessage
+from tapir.model.messages.telemetry import FunctionStatus, GetFunctionStatus, GetTelemetry, TelemetryStatus
+from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone
+from tapir.services.uplink.telemetry_parts import Facts, count_all, judge_components
+from tapir.services.uplink.telemetry_signing import SigningSettings, seal_status
+from tapir.services.uplink.telemetry_table import FUNCTION, Outbox, StatusTable
+
+_PUBLISH_PATIENCE: Final = 30.0
+
+
+@attrs.frozen(kw_only=True)
+class TelemetrySettings:
+    """What is published and when, times in seconds; `signing` is None where nothing is.
+
+    Looked at is every `interval`, and published is what has changed, everything at each `heartbeat`, and an event
+    `promptness` after it was raised. What did not arrive is tried again after `retry`.
+    """
+
+    version: str
+    signing: SigningSettings | None = None
+    interval: float = 60.0
+    heartbeat: float = 900.0
+    promptness: float = 1.0
+    retry: float = 15.0
+    patience: float = 1.0
+
+
+@attrs.frozen(kw_only=True)
+class TelemetryRefs:
+    """Whom telemetry asks; None where that is not run. `feed` is the actor of a source, by its id."""
+
+    health: ActorRef[Any]
+    lists: ActorRef[Any]
+    keeper: ActorRef[Any]
+    events: ActorRef[Any]
+    server: ActorRef[Any] | None = None
+    notifier: ActorRef[Any] | None = None
+    mqtt: ActorRef[Any] | None = None
+    feed: Callable[[str], ActorRef[Any]] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ConfigureTelemetry(Request[None]):
+    """New settings are in force when this is answered."""
+
+    settings: TelemetrySettings
+
+
+TelemetryMessage = EventsChanged | GetFunctionStatus | GetTelemetry | ConfigureTelemetry
+
+
+class Telemetry(Actor[TelemetryMessage]):
+    """Keeps the component status table, and publishes it. A broker that is away costs nothing but being late."""
+
+    def __init__(self, settings: TelemetrySettings, *, refs: TelemetryRefs) -> None:
+        self._settings = settings
+        self._refs = refs
+        self._table = StatusTable()
+        self._outbox = Outbox()
+        self._counters: tuple[tuple[str, int], ...] = ()
+        self._events: tuple[ExceptionalEvent, ...] = ()
+        self._told: object = None
+        """the gist that the broker has"""
+        self._told_at = -math.inf
+        """by Trio's clock"""
+        self._published = 0
+        self._published_at: int | None = None
+        self._topic = ""
+        self._id = ""
+        self._trouble = ""
+        self._prompted = trio.Event()
+
+    async def started(self, ctx: Context[TelemetryMessage]) -> None:
+        """Begin to look; the first time after a while, when there is something to see."""
+        ctx.start_soon(self._run, ctx, name="look and publish")
+
+    async def receive(self, ctx: Context[TelemetryMessage], message: TelemetryMessage) -> None:
+        """Hear of events, and answer who asks."""
+        match message:
+            case EventsChanged():
+                self._prompted.set()
+            case GetFunctionStatus():
+                # Beside the mailbox: the parts may take their time, and telemetry hears of events meanwhile.
+                ctx.start_soon(self._answer, ctx, ctx.defer_reply())
+            case GetTelemetry():
+                ctx.reply(self._status())
+            case ConfigureTelemetry():
+                self._settings = message.settings
+                self._told, self._told_at = None, -math.inf
+                self._prompted.set()
+                ctx.reply(None)
+
+    async def _run(self, ctx: Context[TelemetryMessage]) -> None:
+        wait = self._settings.interval
+        while True:
+            with trio.move_on_after(wait):
+                await self._prompted.wait()
+                # What belongs together is raised together: it goes into one document.
+                await trio.sleep(self._settings.promptness)
+            self._prompted = trio.Event()
+            await self._look(ctx)
+            arrived = self._settings.signing is None or await self._publish(ctx)
+            wait = self._settings.interval if arrived else min(self._settings.retry, self._settings.interval)
+
+    async def _look(self, ctx: Context[TelemetryMessage]) -> None:
+        facts = await gather(self._refs, patience=self._settings.patience)
+        self._table = self._table.look(judge_components(facts), now=ctx.now())
+        self._counters = count_all(facts)
+        if facts.events is not None:
+            self._events = facts.events
+
+    async def _answer(self, ctx: Context[TelemetryMessage], reply: Reply) -> None:
+        await self._look(ctx)
+        reply.send(self._document(ctx, events=self._events))
+
+    def _document(self, ctx: Context[TelemetryMessage], *, events: tuple[ExceptionalEvent, ...]) -> FunctionStatus:
+        return self._table.document(
+            id_=self._id or FUNCTION,
+            version=self._settings.version,
+            now=ctx.now(),
+            counters=self._counters,
+            events=events,
+        )
+
+    async def _publish(self, ctx: Context[TelemetryMessage]) -> bool:
+        """Publish if there is something to say; False when that has not arrived."""
+        signing, gist = self._settings.signing, self._table.gist
+        late = trio.current_time() - self._told_at >= self._settings.heartbeat
+        if signing is None or (gist == self._told and not late and not self._outbox.pending(self._events)):
+            return True
+        known, letter = self._events, self._outbox.letter(self._events)
+        try:
+            sealed = await ctx.run_blocking(seal_status, signing, self._document(ctx, events=letter))
+            self._topic, self._id = sealed.topic, sealed.edge_id
+            if self._refs.mqtt is None:
+                raise TapirError("there is no MQTT connection")
+            await self._refs.mqtt.ask(
+                PublishMessage(topic=sealed.topic, payload=sealed.payload, qos=1), timeout=_PUBLISH_PATIENCE
+            )
+        except (TapirError, AskError) as exc:
+            self._note_trouble(ctx, str(exc.__cause__ or exc))
+            return False
+        if self._trouble:
+            ctx.log.info("the status is published again")
+            self._trouble = ""
+        self._told, self._told_at = gist, trio.current_time()
+        self._outbox = self._outbox.acknowledge(letter, known=known)
+        self._published += 1
+        self._published_at = ctx.now()
+        return not self._outbox.pending(self._events)
+
+    def _note_trouble(self, ctx: Context[TelemetryMessage], text: str) -> None:
+        if not self._trouble:
+            ctx.log.warning("the status cannot be published now: %s; it is kept and tried again", text)
+        self._trouble = text
+
+    def _status(self) -> TelemetryStatus:
+        signing = self._settings.signing
+        return TelemetryStatus(
+            topic="" if signing is None else self._topic or signing.topic,
+            published=self._published,
+            published_at=self._published_at,
+            pending_events=0 if signing is None else len(self._outbox.pending(self._events)),
+            trouble=self._trouble,
+        )
+
+
+async def gather(refs: TelemetryRefs, *, patience: float) -> Facts:
+    """What all parts say, asked at once; who does not answer within `patience` s is left out."""
+    found: dict[str, Any] = {}
+
+    async def ask(name: str, ref: ActorRef[Any] | None, question: Request[Any]) -> None:
+        if ref is not None:
+            try:
+                found[name] = await ref.ask(question, timeout=patience)
+            except AskError:
+                return  # busy or restarting: the next look asks again
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, "health", refs.health, GetHealth())
+        nursery.start_soon(ask, "sources", refs.lists, GetSources())
+        nursery.start_soon(ask, "zone", refs.keeper, GetZone())
+        nursery.start_soon(ask, "events", refs.events, GetEvents())
+        nursery.start_soon(ask, "server", refs.server, GetServer())
+        nursery.start_soon(ask, "secondaries", refs.notifier, GetSecondaries())
+        nursery.start_soon(ask, "mqtt", refs.mqtt, GetMqtt())
+    return Facts(**found, feeds=await _ask_feeds(refs, found.get("sources"), patience=patience))
+
+
+async def _ask_feeds(refs: TelemetryRefs, sources: SourcesStatus | None, *, patience: float) -> tuple[FeedStatus, ...]:
+    if sources is None or refs.feed is None:
+        return ()
+    ids = [each.id for each in sources.sources if each.active and each.origin.split(" ")[0] == "xfr"]
+    found: dict[str, FeedStatus] = {}
+
+    async def ask(source: str, ref: ActorRef[Any]) -> None:
+        try:
+            found[source] = await ref.ask(GetFeed(), timeout=patience)
+        except AskError:
+            return
+
+    async with trio.open_nursery() as nursery:
+        for source in ids:
+            nursery.start_soon(ask, source, refs.feed(source))
+    return tuple(found[source] for source in sorted(found))
