@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from tapir.app.config.problems import Notice
-from tapir.codec.globalconfig import BootstrapSettings
+from tapir.codec.globalconfig import GlobalConfiguration
 from tapir.codec.tsig import TsigKey
 from tapir.model.actions import Action, ListKind
 from tapir.model.names import Name
@@ -100,11 +100,10 @@ class SourceBrakeConfig:
 
 @attrs.frozen(kw_only=True)
 class ObservationsConfig:
-    """What an mqtt source goes by; topic and bootstrap are the global configuration's, unless it is `immutable`."""
+    """What an mqtt source goes by; unless it is `immutable`, the global configuration may name another topic."""
 
     topic: str
     immutable: bool = False
-    bootstrap: BootstrapSettings | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -276,6 +275,8 @@ class Config:
     certificates: CertificatesConfig = CertificatesConfig()
     keystore: Path | None = None
     """the public keys that messages are verified with"""
+    learned: GlobalConfiguration | None = attrs.field(default=None, repr=False)
+    """not of the files: the global configuration that holds for mqtt sources that are not immutable"""
     api: ApiConfig | None = None
     """None where neither the management API nor the bootstrap server listens"""
     notices: tuple[Notice, ...] = attrs.field(default=(), eq=False)
