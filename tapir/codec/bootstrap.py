@@ -12,11 +12,17 @@ import attrs
 from tapir.codec.gojson import FieldError, Fields
 from tapir.codec.rfc3339 import YEAR_ONE, format_time
 from tapir.codec.strictjson import JsonError, load_object
+from tapir.model.actions import ListKind
 from tapir.model.errors import TapirError
 
 STATUS: Final = "doubtlist-status"
-EXPORT: Final = "export-doubtlist"
+EXPORTS: Final = {f"export-{kind.value}": kind for kind in ListKind}
+"""The commands; upstream has `export-doubtlist` alone, since it keeps all that comes by MQTT as doubtlists."""
 GOB: Final = "gob"
+JSON_LINES: Final = "jsonl"
+"""The encodings; to anything but gob an existing POP answers with an error."""
+EXPORT_TYPE: Final = "application/jsonl"
+"""The content type of a plain export, by which it is told from such an error."""
 
 MAX_TEXT: Final = 300
 _COUNT: Final = 0xFFFF_FFFF

@@ -1,16 +1,15 @@
 """One list fetched over HTTPS: from a POP of ours as a plain export, from an existing one as gob.
 
-    GET  {base}/export/{type}/{name}    JSON Lines (docs/list-export.md); 404: no POP of ours, or another key
-    POST {base}/ping                    404: no POP at all, or another key
-    POST {base}/bootstrap               export-doubtlist: gob, and JSON behind it; or JSON alone, which says why not
+    POST {base}/ping                    404: another key, or no POP
+    POST {base}/bootstrap               export-doubtlist as `jsonl` (docs/list-export.md), which only ours has
+    POST {base}/bootstrap               export-doubtlist as `gob`; JSON alone says why not
 
 `{base}` is the configured URL with a server in it; servers go in order until one has the list. Upstream's client also
-asks for `doubtlist-status` in between, which its server answers with nothing: we do not need it. What is decoded, and
-whatever reads a file, is work for a thread of the source's own.
+asks for `doubtlist-status`, which its server answers with nothing: we do not need it. What is decoded, and whatever
+reads a file, is work for a thread of the source's own.
 """
 
 import ssl
-import urllib.parse
 from collections.abc import Callable
 from typing import Final
 
@@ -18,8 +17,9 @@ import attrs
 import trio
 
 from tapir.codec.bootstrap import (
-    EXPORT,
+    EXPORT_TYPE,
     GOB,
+    JSON_LINES,
     BodyError,
     BootstrapPost,
     encode_ping,
@@ -40,8 +40,7 @@ from tapir.transport.tls import TlsError
 _SMALL: Final = 64 << 10
 """Octets of an answer that is no list."""
 _KEY_FILE: Final = 4096
-_OK, _NOT_FOUND, _WRONG_METHOD = 200, 404, 405
-_JSON: Final = "application/json"
+_OK, _NOT_FOUND = 200, 404
 
 
 class _NotHere(TapirError):
@@ -129,38 +128,38 @@ class _Visit:
 
     async def find(self, list_name: str, kind: ListKind) -> tuple[str, Answer]:
         """The list, and in which form. Raises _NotHere, HttpFailed."""
-        path = f"export/{kind.value}/{urllib.parse.quote(list_name, safe='')}"
-        answer = await self._ask("GET", path, limit=self._settings.size_limit)
-        if answer.status == _OK and answer.content_type == "application/jsonl":
-            return "export", answer
-        self._check(answer, allowed=(_OK, _NOT_FOUND, _WRONG_METHOD))
         await self._ping()
-        post = encode_post(BootstrapPost(command=EXPORT, list_name=list_name, encoding=GOB))
-        answer = await self._ask("POST", "bootstrap", content=post, limit=self._settings.size_limit)
-        self._check(answer, allowed=(_OK,))
-        return "gob", answer
+        command = f"export-{kind.value}"
+        answer = await self._export(command, list_name, JSON_LINES)
+        if answer.content_type == EXPORT_TYPE:
+            return "export", answer
+        return "gob", await self._export(command, list_name, GOB)
+
+    async def _export(self, command: str, list_name: str, encoding: str) -> Answer:
+        post = encode_post(BootstrapPost(command=command, list_name=list_name, encoding=encoding))
+        answer = await self._ask("bootstrap", post, limit=self._settings.size_limit)
+        self._check(answer)
+        return answer
 
     async def _ping(self) -> None:
-        answer = await self._ask("POST", "ping", content=encode_ping("bootstrap"), limit=_SMALL)
+        answer = await self._ask("ping", encode_ping("bootstrap"), limit=_SMALL)
         if answer.status == _NOT_FOUND:
             raise _NotHere("it refuses the key, or is no POP (404); see `bootstrapkey` and `bootstrapurl`")
-        self._check(answer, allowed=(_OK,))
+        self._check(answer)
         try:
             parse_pong(b"".join(answer.body))
         except BodyError as exc:
             raise _NotHere(f"it is no POP: of its answer to a ping, {exc}") from exc
 
-    async def _ask(self, method: str, path: str, *, limit: int, content: bytes = b"") -> Answer:
-        headers = {"X-API-Key": self._key}
-        if content:
-            headers["Content-Type"] = _JSON
-        return await self._client.ask(method, f"{self._base}/{path}", headers=headers, content=content, limit=limit)
+    async def _ask(self, path: str, content: bytes, *, limit: int) -> Answer:
+        headers = {"X-API-Key": self._key, "Content-Type": "application/json"}
+        return await self._client.ask("POST", f"{self._base}/{path}", headers=headers, content=content, limit=limit)
 
     @staticmethod
-    def _check(answer: Answer, *, allowed: tuple[int, ...]) -> None:
+    def _check(answer: Answer) -> None:
         if 300 <= answer.status < 400:
             raise _NotHere(f"it sends us elsewhere (status {answer.status}), where we do not go with a key")
-        if answer.status not in allowed:
+        if answer.status != _OK:
             raise _NotHere(f"it answered with status {answer.status}")
 
 

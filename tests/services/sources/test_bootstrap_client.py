@@ -29,6 +29,8 @@ NOW = 1_760_000_000_000_000
 HOUR = 3600 * 1_000_000
 VECTOR = Path(__file__).parents[2] / "vectors" / "gob" / "wbglist.gob"
 
+PONG = b'{"Time":"2025-03-01T12:00:00Z","Client":"","Msg":"pong","Pings":1,"Pongs":3}\n'
+
 HELD = ObservationBlock.of(
     [
         (parse_name("bad.example."), 17, NOW - HOUR, NOW + HOUR),
@@ -87,10 +89,12 @@ class Upstream:
         elif asked.method != "POST":
             await exchange.answer(405)
         elif asked.path == "/api/v1/ping":
-            pong = {"Time": "2025-03-01T12:00:00Z", "Client": "", "Msg": "pong", "Pings": 1, "Pongs": 3}
-            await exchange.answer(200, json.dumps(pong).encode(), kind="text/plain")
+            await exchange.answer(200, PONG)
         elif json.loads(asked.body)["Command"] == "doubtlist-status":
             await exchange.answer(200)
+        elif json.loads(asked.body)["Encoding"] != "gob":
+            refusal = encode_response(BootstrapResponse(error=True, error_msg="unknown encoding"))
+            await exchange.answer(200, refusal, kind="text/plain")
         else:
             await exchange.answer(200, self.export + self.trailer, kind="application/octet-stream")
 
@@ -100,8 +104,27 @@ async def ours(exchange: Exchange) -> None:
     asked = exchange.asked
     if asked.headers.get("x-api-key") != KEY:
         await exchange.answer(404, b"not found\n")
+    elif asked.path == "/api/v1/ping":
+        await exchange.answer(200, PONG)
     else:
         await exchange.answer(200, our_export(), kind="application/jsonl")
+
+
+def exporting(octets: bytes) -> Script:
+    """Another POP of ours, which has this to say."""
+    return ours_with(lambda exchange: exchange.answer(200, octets, kind="application/jsonl"))
+
+
+def ours_with(script: Script) -> Script:
+    """A POP of ours until the list is asked for."""
+
+    async def wrapped(exchange: Exchange) -> None:
+        if exchange.asked.path.endswith("ping"):
+            await exchange.answer(200, PONG)
+        else:
+            await script(exchange)
+
+    return wrapped
 
 
 @contextlib.asynccontextmanager
@@ -115,7 +138,9 @@ async def test_a_pop_of_ours_gives_the_plain_export() -> None:
         result = await bootstrapper(server).fetch()
     assert said(result) == EXPECTED
     assert (result.form, result.server, result.fetched_at, result.expired) == ("export", server.address, NOW, 1)
-    assert server.lines == ["GET /api/v1/export/doubtlist/dns-tapir"]
+    assert server.lines == ["POST /api/v1/ping", "POST /api/v1/bootstrap"]
+    last = server.asked[-1]
+    assert json.loads(last.body) == {"Command": "export-doubtlist", "ListName": "dns-tapir", "Encoding": "jsonl"}
 
 
 async def test_the_existing_pop_gives_gob() -> None:
@@ -123,11 +148,7 @@ async def test_the_existing_pop_gives_gob() -> None:
         result = await bootstrapper(server).fetch()
     assert said(result) == EXPECTED
     assert result.form == "gob"
-    assert server.lines == [
-        "GET /api/v1/export/doubtlist/dns-tapir",
-        "POST /api/v1/ping",
-        "POST /api/v1/bootstrap",
-    ]
+    assert server.lines == ["POST /api/v1/ping", "POST /api/v1/bootstrap", "POST /api/v1/bootstrap"]
     last = server.asked[-1]
     assert json.loads(last.body) == {"Command": "export-doubtlist", "ListName": "dns-tapir", "Encoding": "gob"}
     assert last.headers["content-type"] == "application/json"
@@ -140,37 +161,30 @@ async def test_the_vector_comes_in() -> None:
     assert (len(result.observations), result.expired) == (0, 1)  # it ended in 2025
 
 
-async def test_a_name_of_a_list_is_quoted() -> None:
-    async with limited(), serving(ours) as server:
-        settings = BootstrapSettings(servers=(server.address,), url="http://%s/api/v1/", key=KEY)
-        await HttpBootstrapper(settings, list_name="a/b ?ö", kind=ListKind.DOUBT, now=lambda: NOW).fetch()
-    assert server.lines == ["GET /api/v1/export/doubtlist/a%2Fb%20%3F%C3%B6"]
+async def test_lists_of_another_kind_are_asked_for_by_it() -> None:
+    async with limited(), serving(exporting(our_export(kind=ListKind.ALLOW))) as server:
+        result = await bootstrapper(server, kind=ListKind.ALLOW).fetch()
+    assert said(result) == EXPECTED
+    assert json.loads(server.asked[-1].body)["Command"] == "export-allowlist"
 
 
 async def test_what_lies_in_the_future_counts_as_seen_now() -> None:
     observations = ObservationBlock.of([(parse_name("early.example."), 1, NOW + 10 * HOUR, NOW + 20 * HOUR)])
 
-    async def script(exchange: Exchange) -> None:
-        octets = b"".join(encode_export(observations, source="x", kind=ListKind.DOUBT, timestamp=0))
-        await exchange.answer(200, octets, kind="application/jsonl")
-
-    async with limited(), serving(script) as server:
+    octets = b"".join(encode_export(observations, source="x", kind=ListKind.DOUBT, timestamp=0))
+    async with limited(), serving(exporting(octets)) as server:
         result = await bootstrapper(server).fetch()
     assert said(result) == {"early.example.": (1, NOW + AHEAD, NOW + 20 * HOUR)}
 
 
 async def test_names_that_are_none_are_counted() -> None:
-    async def script(exchange: Exchange) -> None:
-        lines = [
-            {"format": "tapir-list", "version": 1, "source": "x", "list_type": "doubtlist"},
-            {"name": "a..example", "time_added": "2025-10-09T08:53:20Z", "ttl": 10**6, "tag_mask": 1},
-            {"end": 1},
-        ]
-        await exchange.answer(
-            200, "".join(json.dumps(line) + "\n" for line in lines).encode(), kind="application/jsonl"
-        )
-
-    async with limited(), serving(script) as server:
+    lines = [
+        {"format": "tapir-list", "version": 1, "source": "x", "list_type": "doubtlist"},
+        {"name": "a..example", "time_added": "2025-10-09T08:53:20Z", "ttl": 10**6, "tag_mask": 1},
+        {"end": 1},
+    ]
+    octets = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    async with limited(), serving(exporting(octets)) as server:
         result = await bootstrapper(server).fetch()
     assert (len(result.observations), result.refused) == (0, 1)
     assert result.reason
@@ -201,13 +215,6 @@ async def test_every_server_has_its_reason() -> None:
 
 async def test_nobody_is_configured() -> None:
     assert await failure() == "no server has the list dns-tapir for us: none is configured"
-
-
-def exporting(octets: bytes) -> Script:
-    async def script(exchange: Exchange) -> None:
-        await exchange.answer(200, octets, kind="application/jsonl")
-
-    return script
 
 
 async def cut_off(exchange: Exchange) -> None:
@@ -249,8 +256,8 @@ async def web_site(exchange: Exchange) -> None:
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        (cut_off, "the answer is cut off"),
-        (endless, "the answer is larger than 100000 octets"),
+        (ours_with(cut_off), "the answer is cut off"),
+        (ours_with(endless), "the answer is larger than 100000 octets"),
         (elsewhere, "it sends us elsewhere (status 307)"),
         (echoing, "it says: no ***?[2J for you"),
         (web_site, "it is no POP: of its answer to a ping, it is no JSON"),
@@ -274,7 +281,7 @@ async def test_what_is_not_the_list(script: Script, said: str) -> None:
 
 
 async def test_a_server_that_dawdles_has_a_deadline() -> None:
-    async with limited(), serving(slow) as server, serving(ours) as second:
+    async with limited(), serving(ours_with(slow)) as server, serving(ours) as second:
         assert "it was not done within 0.3 s" in await failure(server, deadline=0.3)
         assert (await bootstrapper(server, second, deadline=2).fetch()).server == second.address
 
