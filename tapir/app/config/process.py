@@ -46,14 +46,7 @@ def map_state_dir(report: Report, files: Files, folder: Path, state_dir: Path | 
 
 
 def note_what_is_not_run(report: Report, files: Files) -> None:
-    """One notice for each part that is configured and comes with a later version."""
-    later = "not run by this version; the section is kept for later ones"
-    if ("apiserver",) in report.document and files.apiserver.active is not False:
-        report.note(
-            ("apiserver",), f"the management API is {later}; `tapir status` and `tapir explain` ask the console"
-        )
-    if ("bootstrapserver",) in report.document and files.bootstrapserver.active is not False:
-        report.note(("bootstrapserver",), f"the bootstrap API is {later}")
+    """One notice for each part that is configured, and that is not there to be configured."""
     engine = ("services", "refreshengine", "active")
     if files.services.refreshengine.active is not None:
         report.note(

@@ -26,3 +26,32 @@ class HealthStatus:
 @attrs.frozen(kw_only=True)
 class GetHealth(Request[HealthStatus]):
     """Is the service ready, and what is wrong with it?"""
+
+
+@attrs.frozen(kw_only=True)
+class ApiListener:
+    """One address that the management API, or the bootstrap server, is to be reached at."""
+
+    address: str
+    surface: str
+    """`api` or `bootstrap`"""
+    tls: bool
+    listening: bool
+    error: str
+    """why it does not listen, in words; it is tried again"""
+
+
+@attrs.frozen(kw_only=True)
+class ApiStatus:
+    """How the management API stands; `certificate_error` says why the files of TLS are not used as they are now."""
+
+    listeners: tuple[ApiListener, ...]
+    certificate_error: str
+    connections: int
+    counters: tuple[tuple[str, int], ...]
+    """requests, and what became of connections and requests that were not answered, by name"""
+
+
+@attrs.frozen(kw_only=True)
+class GetApi(Request[ApiStatus]):
+    """How does the management API stand?"""

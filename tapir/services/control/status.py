@@ -39,6 +39,10 @@ class ControlRefs:
     overrides: ActorRef[Any]
     events: ActorRef[Any] | None = None
     clock: ActorRef[Any] | None = None
+    mqtt: ActorRef[Any] | None = None
+    """the one connection with a broker"""
+    telemetry: ActorRef[Any] | None = None
+    api: ActorRef[Any] | None = None
     source: Callable[[str], ActorRef[Any]] | None = None
     """the actor of a source, by its id"""
 
