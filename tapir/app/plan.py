@@ -17,8 +17,7 @@ import attrs
 from tapir.app.config import Config, SourceConfig, after_reload, changes_needing_restart
 from tapir.app.mapping import file_settings, running_sources, source_settings
 from tapir.model.actions import Action, ListKind
-from tapir.model.blocks import EMPTY_NAMES, EMPTY_RECORDS, ListBlock, NameBlock, RecordBlock, RecordDelta
-from tapir.model.messages.lists import ListContent
+from tapir.model.blocks import EMPTY_RECORDS, ListBlock, NameBlock, RecordBlock, RecordDelta
 from tapir.model.messages.local import CANARY, LISTS, SOURCES, Override
 from tapir.model.names import Name, canonical_key, format_name, parse_name
 from tapir.policy.overrides import content_of, is_in_force
@@ -33,6 +32,7 @@ from tapir.services.evaluator.roster import (
     Reaction,
     SourceContent,
     SourceState,
+    contents_of,
     judge_gate,
     take_content,
     waive_missing,
@@ -48,7 +48,6 @@ from tapir.zone.version import ZoneVersion
 
 _TRIES: Final = 3
 _SOMEWHERE: Final = parse_name("redirect.invalid.")
-_EMPTY: Final = ListBlock(names=EMPTY_NAMES)
 
 
 @attrs.frozen(kw_only=True)
@@ -164,7 +163,7 @@ def lists_allowing_canary(config: Config) -> tuple[str, ...]:
         states, _ = _read_all(allowing, states, Path(staging), 0)
         states |= _internal(config, states, (), 0)  # what is looked up is asked for what some list would block
         policy = PolicyState(config.policy, zone=config.zone.name, open_lookup=open_copy)
-        policy.set_lists(_contents(states.values()))
+        policy.set_lists(contents_of(states.values()))
         hits = policy.explain(config.canary).hits
     return tuple(dict.fromkeys(hit.list_name for hit in hits if hit.kind == ListKind.ALLOW.value))
 
@@ -255,19 +254,8 @@ def _internal(
 def decide(config: Config, states: Iterable[SourceState]) -> RecordBlock:
     """The records that follow from what the sources say, as the policy evaluator has it."""
     policy = PolicyState(config.policy, zone=config.zone.name, redirect=config.zone.redirect, open_lookup=open_copy)
-    policy.set_lists(_contents(states))
+    policy.set_lists(contents_of(states))
     return policy.records()
-
-
-def _contents(states: Iterable[SourceState]) -> tuple[ListContent, ...]:
-    return tuple(
-        ListContent(
-            description=state.settings.description,
-            content=state.content.block if state.content is not None else _EMPTY,
-        )
-        for state in states
-        if state.settings.active
-    )
 
 
 # What that comes to

@@ -11,6 +11,7 @@ from tapir.app.config.settings import SourceBrakeConfig, SourceConfig
 from tapir.app.config.strict import shown
 from tapir.app.config.values import between, one_of, parse_action, parse_share, path_in
 from tapir.model.actions import Action, ListKind
+from tapir.model.messages.feeds import DERIVED
 from tapir.model.messages.local import RESERVED
 from tapir.model.names import Name
 
@@ -173,6 +174,10 @@ def _check_id(section: Section, id_: str) -> None:
         section.report.error(section.path, text)
     elif id_.lower().startswith(RESERVED):
         text = f"ids that begin with `{RESERVED}` are those of tapir's own lists; allowed is any other"
+        section.report.error(section.path, text)
+    elif id_.lower().endswith(tuple(DERIVED.values())):
+        endings = " or ".join(f"`{ending}`" for ending in DERIVED.values())
+        text = f"ids that end with {endings} are those of what a feed says by the way; allowed is any other"
         section.report.error(section.path, text)
     elif id_ == "zone":
         text = "`tapir accept zone` is about the zone, so what the brake holds of this source cannot be accepted"

@@ -85,6 +85,7 @@ class ListArchive:
                     digest=content.digest,
                     loaded_at=content.loaded_at,
                     refusals=content.refusals,
+                    whole=lambda: _listed(content),
                 )
             except KeyError:
                 _write(transaction, state)
@@ -142,7 +143,7 @@ class ListArchive:
     def lost(self, states: Iterable[SourceState]) -> tuple[str, ...]:
         """The sources that are looked up in a copy that is not there."""
         return tuple(
-            state.settings.id for state in states if state.content is not None and not is_there(state.content.block)
+            state.settings.id for state in states if state.content is not None and not _is_whole(state.content)
         )
 
     def close(self) -> None:
@@ -203,6 +204,17 @@ def is_there(block: ListBlock | LookupList) -> bool:
     return isinstance(block, ListBlock) or Path(block.path).is_file()
 
 
+def _is_whole(content: SourceContent) -> bool:
+    return not isinstance(content.block, LookupList) or is_there(content.block)
+
+
+def _listed(content: SourceContent) -> ListBlock:
+    block = content.whole()
+    if isinstance(block, LookupList):
+        raise AssertionError("what is looked up has no names to store")  # and never comes as a difference
+    return block
+
+
 def stored_key(settings: SourceSettings) -> str:
     """The name of a source in the store.
 
@@ -236,7 +248,7 @@ def _write(transaction: ListTransaction, state: SourceState) -> None:
         return
     transaction.replace(
         key,
-        content=state.content.block,
+        content=state.content.whole(),
         digest=state.content.digest,
         loaded_at=state.content.loaded_at,
         refusals=state.content.refusals,
@@ -252,7 +264,7 @@ def _write_pending(transaction: ListTransaction, state: SourceState) -> None:
         return
     transaction.set_pending(
         key,
-        content=state.pending.block,
+        content=state.pending.whole(),
         reason=state.held_because,
         digest=state.pending.digest,
         loaded_at=state.pending.loaded_at,

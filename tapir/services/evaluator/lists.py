@@ -4,7 +4,7 @@ import logging
 import uuid
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -13,14 +13,15 @@ from tapir.model.blocks import LookupList
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import (
     AcceptSource,
+    GetListNames,
     GetLists,
     GetSources,
     ListChange,
-    ListContent,
     ListDescription,
     ListsChanged,
     ListsSnapshot,
     RefreshSource,
+    SourceChanged,
     SourceFailed,
     SourceLoaded,
     SourcesStatus,
@@ -29,8 +30,9 @@ from tapir.model.messages.lists import (
 )
 from tapir.services.evaluator.archive import is_there
 from tapir.services.evaluator.brake import BrakeSettings
-from tapir.services.evaluator.changing import EMPTY, Changed, compare
+from tapir.services.evaluator.changing import Changed, amend, compare
 from tapir.services.evaluator.latest import Latest
+from tapir.services.evaluator.naming import ListNamesError, page_of, select_sources
 from tapir.services.evaluator.roster import (
     Gate,
     Reaction,
@@ -38,6 +40,8 @@ from tapir.services.evaluator.roster import (
     SourceSettings,
     SourceState,
     accept_pending,
+    contents_of,
+    describe_lists,
     judge_gate,
     reconfigure,
     take_content,
@@ -45,6 +49,10 @@ from tapir.services.evaluator.roster import (
 )
 from tapir.services.evaluator.saving import RetrySave, Saving
 from tapir.services.evaluator.wording import log_gate, log_held, log_refusals
+
+_ASK_AGAIN: Final = 10_000_000
+"""microseconds in which a source that was asked for everything is not asked again"""
+_MOST_LISTINGS: Final = 4
 
 
 class AcceptError(TapirError):
@@ -78,11 +86,13 @@ class DeadlinePassed:
 
 ListKeeperMessage = (
     SourceLoaded
+    | SourceChanged
     | SourceUnchanged
     | SourceFailed
     | AcceptSource
     | GetSources
     | GetLists
+    | GetListNames
     | ConfigureLists
     | DeadlinePassed
     | RetrySave
@@ -91,7 +101,7 @@ ListKeeperMessage = (
 
 def stream_of(message: object) -> Hashable | None:
     """The source whose content a message brings, for `ActorSpec.stream`: one bad list must not stop the others."""
-    return message.source if isinstance(message, SourceLoaded) else None
+    return message.source if isinstance(message, SourceLoaded | SourceChanged) else None
 
 
 class ListKeeper(Actor[ListKeeperMessage]):
@@ -118,6 +128,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
         self._gate = Gate(publish=False, waiting_for=())
         self._deadline: Timer | None = None
         self._suspended_digests: dict[str, str] = {}
+        self._asked_at: dict[str, int] = {}
+        self._listing = 0
 
     @classmethod
     def factory(
@@ -153,6 +165,9 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 await self._take(ctx, message)
                 # Only crashes in a row say that a list is bad: one this month and one the next do not.
                 ctx.resume(message.source)
+            case SourceChanged():
+                await self._amend(ctx, message)
+                ctx.resume(message.source)
             case SourceUnchanged():
                 await self._confirm(ctx, message)
             case SourceFailed():
@@ -162,9 +177,11 @@ class ListKeeper(Actor[ListKeeperMessage]):
             case GetSources():
                 ctx.reply(self._status(ctx))
             case GetLists():
-                ctx.reply(self._snapshot())
+                ctx.reply(await self._snapshot(ctx))
                 for source in await self._saving.lost(ctx, self._states.values()):
                     self._source_ref(source).tell_nowait(RefreshSource())
+            case GetListNames():
+                self._list_names(ctx, message)
             case ConfigureLists():
                 await self._configure(ctx, message.settings)
                 ctx.reply(None)
@@ -186,36 +203,79 @@ class ListKeeper(Actor[ListKeeperMessage]):
             # Swept away as what an older content was looked up in, before this one said that it needs it again.
             self._source_ref(message.source).tell_nowait(RefreshSource())
             return
+        self._asked_at.pop(message.source, None)
         content = SourceContent(
             block=message.content, digest=message.digest, refusals=message.refusals, loaded_at=message.loaded_at
         )
+        await self._settle(ctx, state, content, braked=not message.withdrawn)
+
+    async def _amend(self, ctx: Context[ListKeeperMessage], message: SourceChanged) -> None:
+        """Make a difference to what a source said, be that in effect or held back.
+
+        Where it is not known what it is a difference to, everything is asked for; differences until then are nothing.
+        """
+        state = self._states.get(message.source)
+        if state is None or not state.settings.active:
+            ctx.log.debug("%s is no active source; what it said is dropped", message.source)
+            return
+        base = state.holding(message.base)
+        if base is None or isinstance(base.block, LookupList):
+            if state.holding(message.digest) is not None:
+                await self._confirm(
+                    ctx, SourceUnchanged(source=message.source, at=message.loaded_at, digest=message.digest)
+                )
+            elif ctx.now() - self._asked_at.get(message.source, -_ASK_AGAIN) >= _ASK_AGAIN:
+                ctx.log.debug("source %s changes what is not known here; asking for everything", message.source)
+                self._asked_at[message.source] = ctx.now()
+                self._source_ref(message.source).tell_nowait(RefreshSource())
+            return
+        content, changed = await ctx.run_blocking(amend, base, message)
+        await self._settle(ctx, state, content, base=base, changed=changed)
+
+    async def _settle(
+        self,
+        ctx: Context[ListKeeperMessage],
+        state: SourceState,
+        content: SourceContent,
+        *,
+        braked: bool = True,
+        base: SourceContent | None = None,
+        changed: Changed | None = None,
+    ) -> None:
+        """A source says `content`, which is all that it says or, where these are known, `base` as it was `changed`."""
+        source = state.settings.id
         if state.error:
-            ctx.log.info("source %s works again", message.source)
+            ctx.log.info("source %s works again", source)
         before = state.content
-        after, reaction = take_content(state, content, brake=state.settings.brake or self._latest.value.brake)
+        brake = state.settings.brake or self._latest.value.brake
+        after, reaction = take_content(state, content, brake=brake if braked else None)
         match reaction:
             case Reaction.SAME:
-                self._states[message.source] = after
+                self._states[source] = after
                 if state.pending is not None:
-                    ctx.log.info("source %s says again what is in effect; nothing is held back", message.source)
-                    self._set_states(await self._saving.save_pending(ctx, self._states.values(), message.source))
+                    ctx.log.info("source %s says again what is in effect; nothing is held back", source)
+                    self._set_states(await self._saving.save_pending(ctx, self._states.values(), source))
                     await self._sweep(ctx, state)
                 if not state.confirmed or before is None or before.refusals != content.refusals:
-                    log_refusals(ctx.log, content.refusals, message.source)
+                    log_refusals(ctx.log, content.refusals, source)
             case Reaction.HELD:
-                self._states[message.source] = after
-                if state.pending is None or state.pending.digest != content.digest:
+                self._states[source] = after
+                # What is held back is not stored again with each difference: after a restart its source says all of it.
+                if state.pending is None or (base is not state.pending and state.pending.digest != content.digest):
                     log_held(ctx.log, after)
-                    self._set_states(await self._saving.save_pending(ctx, self._states.values(), message.source))
+                    self._set_states(await self._saving.save_pending(ctx, self._states.values(), source))
                     await self._sweep(ctx, state)
             case Reaction.TAKEN:
-                changed = await ctx.run_blocking(compare, before, content)
-                await self._put_in_effect(ctx, after, changed)
-                if before is None or before.refusals != content.refusals:
-                    log_refusals(ctx.log, content.refusals, message.source)
+                if changed is None or base is not before:
+                    changed = await ctx.run_blocking(compare, before, content)
+                await self._put_in_effect(ctx, after, changed, in_passing=base is not None)
+                if before is None or (before.refusals != content.refusals and (base is None or _more(before, content))):
+                    log_refusals(ctx.log, content.refusals, source)
         await self._tell(ctx)  # in case that all the others waited for this one
 
-    async def _put_in_effect(self, ctx: Context[ListKeeperMessage], state: SourceState, changed: Changed) -> None:
+    async def _put_in_effect(
+        self, ctx: Context[ListKeeperMessage], state: SourceState, changed: Changed, *, in_passing: bool = False
+    ) -> None:
         source = state.settings.id
         before = self._states[source]
         self._states[source] = state
@@ -223,8 +283,9 @@ class ListKeeper(Actor[ListKeeperMessage]):
         self._set_states(await self._saving.save_content(ctx, self._states.values(), source, known))
         names = len(state.content.block) if state.content is not None else 0
         ctx.log.log(
-            # Mostly the operator's own lists hold nothing, and a start should not say so each time.
-            logging.INFO if changed or not state.settings.internal else logging.DEBUG,
+            # Mostly the operator's own lists hold nothing, and a start should not say so each time. Nor is it worth a
+            # line what comes fifty times a second.
+            logging.INFO if not in_passing and (changed or not state.settings.internal) else logging.DEBUG,
             "source %s: %d names, %d in or changed, %d out",
             source,
             names,
@@ -309,14 +370,14 @@ class ListKeeper(Actor[ListKeeperMessage]):
         told no more than these.
         """
         self._latest.value = settings
-        before = {each.description for each in self._lists()}
+        before = set(describe_lists(self._states.values()))
         states, gone = reconfigure(self._states.values(), settings.sources)
         self._set_states(states)
         if gone:
             self._set_states(await self._saving.forget(ctx, self._states.values(), gone))
             await self._saving.sweep(ctx, self._states.values())
             ctx.log.info("sources gone: %s", ", ".join(sorted(settings.id for settings in gone)))
-        after = {each.description for each in self._lists()}
+        after = set(describe_lists(self._states.values()))
         changed = {each.plain for each in before} != {each.plain for each in after}
         if changed:
             self._begin_epoch(ctx)
@@ -338,20 +399,10 @@ class ListKeeper(Actor[ListKeeperMessage]):
         if judge_gate(self._states.values()).awaited:
             self._deadline = ctx.send_after(self._latest.value.start_deadline, DeadlinePassed())
 
-    def _lists(self) -> tuple[ListContent, ...]:
-        return tuple(
-            ListContent(
-                description=state.settings.description,
-                content=state.content.block if state.content is not None else EMPTY,
-            )
-            for state in self._states.values()
-            if state.settings.active
-        )
-
-    def _snapshot(self) -> ListsSnapshot:
+    async def _snapshot(self, ctx: Context[ListKeeperMessage]) -> ListsSnapshot:
         return ListsSnapshot(
             position=self._position,
-            lists=self._lists(),
+            lists=await ctx.run_blocking(contents_of, tuple(self._states.values())),
             publish=self._gate.publish,
             waiting_for=self._gate.waiting_for,
         )
@@ -396,5 +447,33 @@ class ListKeeper(Actor[ListKeeperMessage]):
             waiting_for=self._gate.waiting_for,
         )
 
+    def _list_names(self, ctx: Context[ListKeeperMessage], message: GetListNames) -> None:
+        """Look for names in the background: meanwhile lists change, and the answer is of one moment."""
+        reply = ctx.defer_reply()
+        try:
+            if self._listing >= _MOST_LISTINGS:
+                raise ListNamesError("names are looked for by too many at once; ask again in a moment")
+            sources = select_sources(self._status(ctx).sources, message.source)
+        except ListNamesError as exc:
+            reply.fail(exc)
+            return
+        self._listing += 1
+        asked = tuple((status, self._states[status.id].content) for status in sources)
+
+        async def answer() -> None:
+            try:
+                reply.send(await ctx.run_blocking(page_of, asked, message))
+            except TapirError as exc:
+                reply.fail(exc)
+            finally:
+                self._listing -= 1
+
+        ctx.start_soon(answer, name="list names")
+
     def _set_states(self, states: Iterable[SourceState]) -> None:
         self._states = {state.settings.id: state for state in states}
+
+
+def _more(before: SourceContent, after: SourceContent) -> bool:
+    """Whether lines are refused for a reason for which none was before."""
+    return bool({each.reason for each in after.refusals} - {each.reason for each in before.refusals})

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import attrs
 
 from tapir.model.actions import Action, ListKind
-from tapir.model.blocks import ListBlock, LookupList
-from tapir.model.messages.lists import ListDescription, Refusal, SourceStatus
+from tapir.model.blocks import EMPTY_NAMES, ListBlock, LookupList
+from tapir.model.messages.lists import ListContent, ListDescription, Refusal, SourceStatus
+from tapir.policy.layered import LayeredList
 from tapir.services.evaluator.brake import BrakeSettings, judge_size
 
 
@@ -40,6 +41,10 @@ class SourceSettings:
     """what makes names of its octets: a source that is read in another way says something else"""
     internal: bool = False
     """nobody configured it: it is always there, and mostly holds nothing"""
+    derived: bool = False
+    """the actor of another source says it by the way: nothing waits for it"""
+    format: str = ""
+    """as configured, for people"""
 
     @property
     def description(self) -> ListDescription:
@@ -51,10 +56,14 @@ class SourceSettings:
 class SourceContent:
     """What a source said at one time, all of it."""
 
-    block: ListBlock | LookupList
+    block: ListBlock | LayeredList | LookupList
     digest: str
     refusals: tuple[Refusal, ...]
     loaded_at: int
+
+    def whole(self) -> ListBlock | LookupList:
+        """The content as one block; of a list in layers that takes some time, so it is for a worker."""
+        return self.block.flat() if isinstance(self.block, LayeredList) else self.block
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -93,6 +102,11 @@ class SourceState:
             return "stale"
         return "fresh" if self.confirmed else "restored"
 
+    def holding(self, digest: str) -> SourceContent | None:
+        """The content of that digest, be it in effect or held back."""
+        contents = (self.content, self.pending)
+        return next((content for content in contents if content is not None and content.digest == digest), None)
+
     @property
     def is_looked_up(self) -> bool:
         """Whether any of it is in a copy of its file rather than in memory."""
@@ -113,6 +127,7 @@ class SourceState:
             kind=self.settings.kind,
             origin=self.settings.origin,
             internal=self.settings.internal,
+            format=self.settings.format,
             active=self.settings.active,
             required=self.settings.required,
             state=self.word,
@@ -125,6 +140,23 @@ class SourceState:
         )
 
 
+def describe_lists(states: Iterable[SourceState]) -> tuple[ListDescription, ...]:
+    """The lists that active sources feed."""
+    return tuple(state.settings.description for state in states if state.settings.active)
+
+
+def contents_of(states: Iterable[SourceState]) -> tuple[ListContent, ...]:
+    """All that active sources say; it takes some time where lists are in layers, so it is for a worker."""
+    return tuple(
+        ListContent(
+            description=state.settings.description,
+            content=state.content.whole() if state.content is not None else ListBlock(names=EMPTY_NAMES),
+        )
+        for state in states
+        if state.settings.active
+    )
+
+
 class Reaction(enum.Enum):
     """What became of what a source said."""
 
@@ -133,8 +165,10 @@ class Reaction(enum.Enum):
     HELD = "held"
 
 
-def take_content(state: SourceState, content: SourceContent, *, brake: BrakeSettings) -> tuple[SourceState, Reaction]:
-    """The source after it said `content`: in effect, or held back when that changes too much.
+def take_content(
+    state: SourceState, content: SourceContent, *, brake: BrakeSettings | None
+) -> tuple[SourceState, Reaction]:
+    """The source after it said `content`: in effect, or held back when that changes too much, if there is a `brake`.
 
     The first content of a source is never held back. What is within the limits replaces what is held back.
     """
@@ -143,7 +177,7 @@ def take_content(state: SourceState, content: SourceContent, *, brake: BrakeSett
         return attrs.evolve(state, content=content, pending=None, held_because=""), Reaction.TAKEN
     if state.content.digest == content.digest:
         return attrs.evolve(state, content=content, pending=None, held_because=""), Reaction.SAME
-    reason = judge_size(brake, before=len(state.content.block), after=len(content.block))
+    reason = judge_size(brake, before=len(state.content.block), after=len(content.block)) if brake is not None else ""
     if reason:
         return attrs.evolve(state, pending=content, held_because=reason), Reaction.HELD
     return attrs.evolve(state, content=content, pending=None, held_because=""), Reaction.TAKEN
@@ -195,8 +229,9 @@ def judge_gate(states: Iterable[SourceState]) -> Gate:
     required allowlist, for a zone made without it blocks what it protects. Not while an allowlist that is read in
     another way has time left to say what that makes of it, for a denylist may be faster. Nor where there are sources
     and none of them can be heard: an empty zone would take from the secondaries what another daemon gave them.
+    What is derived from another source comes before that says anything itself, so it is not waited for.
     """
-    active = [state for state in states if state.settings.active]
+    active = [state for state in states if state.settings.active and not state.settings.derived]
     missing = [state for state in active if state.content is None]
     blocking = [state for state in missing if state.settings.kind is ListKind.ALLOW and state.settings.required]
     configured = [state for state in active if not state.settings.internal]

@@ -167,3 +167,14 @@ def test_a_source_of_another_kind_is_another_source() -> None:
         (wanted[2], False),
     ]
     assert [settings.id for settings in gone] == ["b", "c"]
+
+
+def test_nothing_waits_for_what_a_feed_says_by_the_way() -> None:
+    feed = SourceSettings(id="feed", name="feed", kind=ListKind.DENY)
+    aside = SourceSettings(
+        id="feed:allow", name="allow_catchall", kind=ListKind.ALLOW, required=False, internal=True, derived=True
+    )
+    waiting = [SourceState(settings=feed), SourceState(settings=aside)]
+    assert judge_gate(waiting).waiting_for == ("feed",)
+    assert judge_gate([attrs.evolve(waiting[0], content=CONTENT), waiting[1]]).publish
+    assert not judge_gate([waiting[0], attrs.evolve(waiting[1], content=CONTENT)]).publish
