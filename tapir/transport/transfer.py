@@ -314,9 +314,11 @@ async def ask(
     is_answer: Callable[[bytes], bool],
     patience: Patience,
     udp: UdpExchange | None = None,
+    on_stream: Callable[[bytes], bool] | None = None,
 ) -> bytes:
     """The answer to `message`: over UDP, if that is given, and where it is truncated or does not come, over a stream.
 
+    On a stream nobody else can speak, so there `on_stream` may take what `is_answer` waits on for a better one.
     Raises PrimaryFailed.
     """
     if udp is not None:
@@ -330,7 +332,7 @@ async def ask(
     try:
         with trio.move_on_after(patience.idle):
             await stream.send((frame(message),), patience=patience.idle)
-            return await _read_answer(stream, is_answer)
+            return await _read_answer(stream, on_stream if on_stream is not None else is_answer)
     except (PeerGone, PeerStalled) as exc:
         raise PrimaryFailed(peer=connector.peer, reason="gone", detail=str(exc)) from exc
     finally:

@@ -39,9 +39,11 @@ _Key = tuple[bytes, int, bytes]
 class Collected:
     """The records of a transfer so far."""
 
-    def __init__(self, limits: TransferLimits) -> None:
+    def __init__(self, limits: TransferLimits, *, keep: bool) -> None:
         self.is_whole = True
         self.is_current = False
+        self._keep = keep
+        self._gained = np.zeros(max(RecordKind) + 1, np.int64)
         self._limits = limits
         self._blocks: list[RecordBlock] = []
         self._adds: list[bytes] = []
@@ -64,8 +66,14 @@ class Collected:
             self._blocks.append(RecordBlock(names=names, actions=batch.actions[rules].tobytes()))
             if not self.is_whole:
                 self._adds.append(adds[rules].tobytes())
-        for index in np.flatnonzero(batch.kinds >= RecordKind.LOCAL_DATA).tolist():
-            self._take_opaque(batch, index, adds=bool(adds[index]))
+        others = batch.kinds >= RecordKind.LOCAL_DATA
+        if not others.any():
+            return
+        self._gained += np.bincount(batch.kinds[others & adds], minlength=len(self._gained))
+        self._gained -= np.bincount(batch.kinds[others & ~adds], minlength=len(self._gained))
+        if self._keep:
+            for index in np.flatnonzero(others).tolist():
+                self._take_opaque(batch, index, adds=bool(adds[index]))
 
     def _take_opaque(self, batch: Batch, index: int, *, adds: bool) -> None:
         record = OpaqueRecord(
@@ -85,6 +93,11 @@ class Collected:
             self._added[key] = record
         if len(self._removed) + len(self._added) > self._limits.opaque:
             raise OverflowError(f"more than {self._limits.opaque} records that are no rules")
+
+    @property
+    def gained(self) -> dict[RecordKind, int]:
+        """How many records of each kind that POP does not evaluate came in, less those that went."""
+        return {kind: int(self._gained[kind]) for kind in RecordKind if self._gained[kind]}
 
     def blocks(self) -> tuple[RecordBlock, ...]:
         """All rules, in the order in which they came."""

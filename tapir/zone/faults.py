@@ -1,11 +1,15 @@
 """Why a transfer into us failed, and how much of one is taken at most."""
 
 import enum
+from typing import Final
 
 import attrs
 
 from tapir.model.names import Name, format_name
 from tapir.zone.errors import ZoneError
+
+RCODES: Final = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 9: "NOTAUTH"}
+"""The errors that a primary may answer with."""
 
 
 class Fault(enum.StrEnum):

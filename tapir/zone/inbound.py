@@ -30,14 +30,13 @@ from tapir.model.blocks import RecordBlock, RecordDelta
 from tapir.model.errors import TapirError
 from tapir.model.names import Name, format_name
 from tapir.zone.collecting import Collected, OpaqueDelta
-from tapir.zone.faults import Fault, TransferError, TransferLimits
+from tapir.zone.faults import RCODES, Fault, TransferError, TransferLimits
 from tapir.zone.query import TYPE_AXFR, TYPE_IXFR, TYPE_SOA
 from tapir.zone.schedule import Timers
 from tapir.zone.serial import is_newer
 from tapir.zone.signing import SignedRequest
 
 _NOTAUTH: Final = 9
-_RCODES: Final = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 9: "NOTAUTH"}
 
 
 class _Phase(enum.Enum):
@@ -70,6 +69,8 @@ class Transferred:
     """what POP does not evaluate, if it was asked for; of a whole transfer all is added"""
     counts: Mapping[RecordKind, int]
     """records of each kind that came, removals too"""
+    unevaluated: Mapping[RecordKind, int]
+    """by how many records of each kind that POP does not evaluate the zone is larger now; of a whole transfer, all"""
     octets: int
 
     @property
@@ -115,8 +116,9 @@ class Inbound:
         self.request: Final = signed.wire
         """the message to send, without its length"""
         self._checker = AnswerChecker(key, request_mac=signed.mac) if key is not None else None
-        self._reader = TransferReader(zone, id_=id_, rdtype=rdtype, keep=keep)
-        self._collected = Collected(self._limits)
+        # Of differences it must be seen whether a record comes or goes, if only to count it.
+        self._reader = TransferReader(zone, id_=id_, rdtype=rdtype, keep=keep or self.incremental)
+        self._collected = Collected(self._limits, keep=keep)
         self._phase = _Phase.FIRST
         self._serial = 0
         self._reached = 0
@@ -185,6 +187,7 @@ class Inbound:
             delta=delta,
             opaque=self._collected.opaque(),
             counts=MappingProxyType(dict(self._reader.counts)),
+            unevaluated=MappingProxyType(self._unevaluated(whole=whole)),
             octets=self._octets,
         )
 
@@ -204,6 +207,11 @@ class Inbound:
             keep=self._keep,
             limits=self._limits,
         )
+
+    def _unevaluated(self, *, whole: bool) -> dict[RecordKind, int]:
+        kinds = [kind for kind in RecordKind if RecordKind.LOCAL_DATA <= kind <= RecordKind.RPZ_NSDNAME]
+        found = self._reader.counts if whole else self._collected.gained
+        return {kind: count for kind in kinds if (count := found.get(kind, 0))}
 
     # -- one batch
 
@@ -299,7 +307,7 @@ class Inbound:
         if exc.fault is not MessageFault.RCODE:
             return self._error(Fault.FORMERR, str(exc))
         rcode = exc.wire[3] & 15
-        said = _RCODES.get(rcode, f"rcode {rcode}")
+        said = RCODES.get(rcode, f"rcode {rcode}")
         if self._key is not None and rcode == _NOTAUTH:
             return self._error(Fault.TSIG, f"it says {said} of our key {format_name(self._key.name)}")
         return self._error(Fault.REFUSED, f"it says {said}")

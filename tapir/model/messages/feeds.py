@@ -75,3 +75,8 @@ class FeedStatus:
 @attrs.frozen(kw_only=True)
 class GetFeed(Request[FeedStatus]):
     """How does this feed stand?"""
+
+
+@attrs.frozen(kw_only=True)
+class TransferWhole(Request[str]):
+    """The operator wants the feed taken whole, also when its serial went back; the reply is a sentence."""
