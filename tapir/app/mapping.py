@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 from tapir.app.config import AccessConfig, Config, SocketAddress, SourceConfig, TlsConfig
 from tapir.model.actions import ListKind
+from tapir.model.messages.feeds import CATCH_ALLS, derived_source
 from tapir.model.messages.local import LISTS, SOURCES
 from tapir.model.names import Name
 from tapir.services.authority.access import AccessRule, Secured
@@ -23,21 +26,23 @@ _NEVER_BRAKED: Final = BrakeSettings(minimum=sys.maxsize)
 
 def source_settings(config: Config) -> tuple[SourceSettings, ...]:
     """What the list keeper needs to know of every source, those that nobody configures among them."""
-    configured = (
-        SourceSettings(
-            id=source.id,
-            name=source.name,
-            kind=source.kind,
-            origin=f"{source.origin} {source.path}" if source.path is not None else source.origin,
-            active=source.active,
-            required=source.required,
-            supported=source.supported,
-            action=source.action,
-            weight=source.weight,
-            reading=(str(source.path), source.format, source.column or "", source.match, str(source.broad)),
-            brake=BrakeSettings(shrink=source.brake.shrink, grow=source.brake.grow, minimum=source.brake.minimum),
+    configured = [_configured(source) for source in config.sources]
+    feeds = {source.id for source in config.sources if source.origin == "xfr"}
+    derived = (
+        attrs.evolve(
+            each,
+            id=derived_source(each.id, kind),
+            name=name,
+            kind=kind,
+            required=False,
+            action=None,
+            weight=1,
+            internal=True,
+            derived=True,
         )
-        for source in config.sources
+        for each in configured
+        for kind, name in CATCH_ALLS.items()
+        if each.id in feeds
     )
     kinds = {source: kind for kind, source in SOURCES.items()}
     internal = (
@@ -52,7 +57,26 @@ def source_settings(config: Config) -> tuple[SourceSettings, ...]:
         )
         for source, name in LISTS.items()
     )
-    return (*configured, *internal)
+    return (*configured, *derived, *internal)
+
+
+def _configured(source: SourceConfig) -> SourceSettings:
+    brake = BrakeSettings(shrink=source.brake.shrink, grow=source.brake.grow, minimum=source.brake.minimum)
+    return SourceSettings(
+        id=source.id,
+        name=source.name,
+        kind=source.kind,
+        origin=f"{source.origin} {source.path}" if source.path is not None else source.origin,
+        active=source.active,
+        required=source.required,
+        supported=source.supported,
+        action=source.action,
+        weight=source.weight,
+        reading=(str(source.path), source.format, source.column or "", source.match, str(source.broad)),
+        # Each observation is signed and ends by itself: that many come or go at once is no accident.
+        brake=_NEVER_BRAKED if source.origin == "mqtt" else brake,
+        format=source.format,
+    )
 
 
 def running_sources(config: Config) -> tuple[SourceConfig, ...]:

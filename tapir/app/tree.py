@@ -28,6 +28,7 @@ from tapir.app.config.inforce import pack_in_force
 from tapir.app.mapping import notifier_settings, running_sources, server_settings, source_settings
 from tapir.app.origins import SOURCE_INTENSITY, OriginRefs, origin_actor, origin_settings
 from tapir.model.messages.control import HealthStatus
+from tapir.model.messages.feeds import actor_of
 from tapir.model.messages.local import ACTOR as LOCAL
 from tapir.model.messages.local import LISTS
 from tapir.model.names import Name, format_name
@@ -304,7 +305,7 @@ class Tree:
         return LocalSettings(store_path=self._state.overrides, zone=zone, canary=config.canary)
 
     def _source_ref(self, source_id: str) -> ActorRef[Any]:
-        return self._overrides if source_id in LISTS else self._system.ref(f"sources/{source_id}")
+        return self._overrides if source_id in LISTS else self._system.ref(f"sources/{actor_of(source_id)}")
 
     def _list_settings(self, config: Config) -> ListKeeperSettings:
         return ListKeeperSettings(
