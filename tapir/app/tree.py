@@ -2,8 +2,9 @@
 
     tapir (one for one)
     ├── authority (rest for one)    keeper ─▶ notifier ─▶ server
-    ├── control (one for one)       events, clock, health, console
+    ├── control (one for one)       events, clock, certificates, health, console, api
     ├── evaluator (rest for one)    lists ─▶ policy
+    ├── uplink (one for one)        telemetry
     └── sources (one for one)       tapir:local, and an actor for each source, by its origin
 
 They start in this order and stop in the reverse one: nothing flows into what has stopped. Refs are made first and the
@@ -26,7 +27,9 @@ from actors import (
 from tapir.app.config import Config, tls_after_reload
 from tapir.app.config.inforce import pack_in_force
 from tapir.app.mapping import notifier_settings, running_sources, server_settings, source_settings
+from tapir.app.mapping_api import api_settings
 from tapir.app.origins import SOURCE_INTENSITY, OriginRefs, origin_actor, origin_settings
+from tapir.app.watchers import Watchers
 from tapir.model.messages.control import HealthStatus
 from tapir.model.messages.feeds import actor_of
 from tapir.model.messages.local import ACTOR as LOCAL
@@ -38,14 +41,15 @@ from tapir.services.authority.notifier import MAILBOX as NOTIFIER_MAILBOX
 from tapir.services.authority.notifier import ConfigureNotifier, Notifier, NotifierSettings
 from tapir.services.authority.server import MAILBOX as SERVER_MAILBOX
 from tapir.services.authority.server import ConfigureServer, ServerSettings, ZoneServer
-from tapir.services.control.clock import ClockKeeper, ClockSettings
+from tapir.services.control.api import MAILBOX as API_MAILBOX
+from tapir.services.control.api import ApiSettings, ConfigureApi, ManagementApi
 from tapir.services.control.console import Console, ConsoleSettings
-from tapir.services.control.events import EventKeeper, EventSettings
 from tapir.services.control.health import Health, HealthSettings
 from tapir.services.control.status import ControlRefs, ProcessFacts
 from tapir.services.evaluator.lists import ConfigureLists, ListKeeper, ListKeeperSettings, stream_of
 from tapir.services.evaluator.policy import ConfigurePolicy, EvaluatorSettings, PolicyEvaluator
 from tapir.services.sources.local import ConfigureLocal, LocalSettings, LocalSource
+from tapir.services.uplink.telemetry import TelemetryRefs
 from tapir.store.state import StateDirectory
 
 _BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)
@@ -54,12 +58,11 @@ _BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)
 _QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
 """For actors that are only asked: who asks too much is told so, and nobody waits."""
 
-_TOLD: Final = MailboxSpec(capacity=256, overflow=Overflow.REJECT)
-"""For who is told by everybody, and must not make anybody wait."""
-
 _PATIENCE: Final = 60.0
 """seconds for an actor to take new settings: a policy change over a million names is work"""
 
+# With its back-off the API alone, crashing for ever, stays below this: DNS goes on without it.
+_CONTROL_INTENSITY: Final = Intensity(restarts=30, period=60)
 _SOURCES_INTENSITY: Final = Intensity(restarts=1000, period=60)
 
 
@@ -81,11 +84,12 @@ class Tree:
         self._keeper = system.ref("authority/keeper")
         self._notifier = system.ref("authority/notifier")
         self._server = system.ref("authority/server")
-        self._events = system.ref("control/events")
-        self._clock = system.ref("control/clock")
+        self._watchers = Watchers(system=system, state=state, version=facts.version)
         self._health = system.ref("control/health")
+        self._api = system.ref("control/api")
         self._lists = system.ref("evaluator/lists")
         self._policy = system.ref("evaluator/policy")
+        self._mqtt = system.ref("uplink/mqtt")
         self._overrides = system.ref(f"sources/{LOCAL}")
         self._origins = OriginRefs(lists=self._lists)
         # What this process began with: some of it no reload changes, however many follow each other.
@@ -95,6 +99,7 @@ class Tree:
         self._serving: ServerSettings | None = None
         self._notifying: NotifierSettings | None = None
         self._local: LocalSettings | None = None
+        self._management: ApiSettings | None = None
 
     def specify(self, config: Config) -> SupervisorSpec:
         """The whole tree for `config`. Raises StoreError when the zone's folder cannot be made."""
@@ -106,6 +111,7 @@ class Tree:
                 self._authority(config),
                 self._control(config),
                 self._evaluator(config),
+                self._uplink(config),
                 self._sources(config),
             ),
         )
@@ -125,6 +131,8 @@ class Tree:
             notifying = self._notifying = notifier_settings(new)
             await self._server.tell(ConfigureServer(settings=serving))
             await self._notifier.tell(ConfigureNotifier(settings=notifying))
+        management = self._management = api_settings(new)
+        await self._api.tell(ConfigureApi(settings=management))
         before = origin_settings(old, zone=zone, state=self._state)
         after = origin_settings(new, zone=zone, state=self._state)
         sources = self._system.supervisor("sources")
@@ -136,6 +144,7 @@ class Tree:
         evaluating = EvaluatorSettings(zone=format_name(zone), policy=new.policy, redirect=beginning.zone.redirect)
         await self._policy.ask(ConfigurePolicy(settings=evaluating), timeout=_PATIENCE)
         self._in_force = new
+        await self._watchers.reconfigure(new)
         self._local = self._local_settings(new, zone=zone)
         await self._overrides.ask(ConfigureLocal(settings=self._local), timeout=_PATIENCE)
         running = set(sources.children())
@@ -200,10 +209,12 @@ class Tree:
             policy=self._policy,
             health=self._health,
             overrides=self._overrides,
-            events=self._events,
-            clock=self._clock,
+            events=self._watchers.events,
+            clock=self._watchers.clock,
+            api=self._api,
             source=self._source_ref,
         )
+        management = api_settings(config)
         console = ConsoleSettings(socket=self._state.console)
         # A little later, so that what the deadline lets through has been published.
         grace = config.start_deadline + 1.0
@@ -222,8 +233,9 @@ class Tree:
             name="control",
             strategy=Strategy.ONE_FOR_ONE,
             children=(
-                self._event_keeper(),
-                self._clock_keeper(),
+                self._watchers.event_keeper(),
+                self._watchers.clock_keeper(self._expiring_sources),
+                self._watchers.certificate_keeper(config),
                 health,
                 ActorSpec(
                     name="console",
@@ -236,19 +248,15 @@ class Tree:
                     ),
                     mailbox=_QUESTIONS,
                 ),
+                ActorSpec(
+                    name="api",
+                    factory=lambda: ManagementApi(
+                        self._management or management, system=self._system, refs=refs, facts=self._facts
+                    ),
+                    mailbox=API_MAILBOX,
+                ),
             ),
-        )
-
-    def _event_keeper(self) -> ActorSpec[Any]:
-        settings = EventSettings(store_path=self._state.events)
-        return ActorSpec(name="events", factory=lambda: EventKeeper(settings, system=self._system), mailbox=_TOLD)
-
-    def _clock_keeper(self) -> ActorSpec[Any]:
-        settings = ClockSettings(store_path=self._state.clock)
-        return ActorSpec(
-            name="clock",
-            factory=lambda: ClockKeeper(settings, events=self._events, sources=self._expiring_sources),
-            mailbox=_QUESTIONS,
+            intensity=_CONTROL_INTENSITY,
         )
 
     def _expiring_sources(self) -> tuple[ActorRef[Any], ...]:
@@ -256,6 +264,24 @@ class Tree:
         config = self._in_force
         sources = running_sources(config) if config is not None else ()
         return tuple(self._source_ref(source.id) for source in sources if source.origin == "mqtt")
+
+    def _uplink(self, config: Config) -> SupervisorSpec:
+        serves = config.server.active
+        refs = TelemetryRefs(
+            health=self._health,
+            lists=self._lists,
+            keeper=self._keeper,
+            events=self._watchers.events,
+            server=self._server if serves else None,
+            notifier=self._notifier if serves else None,
+            mqtt=self._mqtt if config.mqtt is not None else None,
+            feed=self._source_ref,
+        )
+        return SupervisorSpec(
+            name="uplink",
+            strategy=Strategy.ONE_FOR_ONE,
+            children=(self._watchers.telemetry_sender(config, refs),),
+        )
 
     def _evaluator(self, config: Config) -> SupervisorSpec:
         lists = self._list_settings(config)
