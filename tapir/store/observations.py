@@ -131,7 +131,7 @@ class ObservationStore:
         self._state, self._recent = state, recent
 
     def replace(self, entries: RememberedBlock, digests: bytes, *, changes_list: bool = False) -> None:
-        """Exactly this is stored from now on, in place of all steps; they come to the same, unless it `changes_list`."""
+        """Exactly this is stored from now on, in place of all steps: the same, unless it `changes_list`."""
         state = self._state
         with self._database.writing():
             octets = self._database.append(

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from tapir.codec.columns import joined
+from tapir.codec.columns import joined, octets_of
 from tapir.codec.jose import JwsRejected, Keystore, Rejection, verify_jws
 from tapir.codec.observations import Observations, ObservationsRefused, parse_observations
 from tapir.model.actions import ListKind
@@ -17,6 +17,7 @@ from tapir.model.names import Name
 from tapir.policy.admission import VERDICTS, verdicts_on
 from tapir.policy.observed_digests import digest_of
 from tapir.policy.observed_messages import Report
+from tapir.policy.ordering import take_names
 from tapir.policy.table import Flags
 from tapir.services.sources.suffixes import load_suffix_test
 
@@ -115,10 +116,22 @@ class Reader:
             found.append(observations)
         return Read(
             messages=len(messages),
-            reports=self._admitted(found, refused, now),
+            reports=self._reports(found, refused, now),
             digests=tuple(digests),
             refused=refused,
             details=details,
+        )
+
+    def admitted(self, snapshot: ObservationBlock) -> ObservationBlock:
+        """`snapshot` without names that such a list may not hold."""
+        kept = np.flatnonzero(self._verdicts([snapshot], self._settings.kind) == 0).astype(np.uint32)
+        if len(kept) == len(snapshot):
+            return snapshot
+        return ObservationBlock(
+            names=take_names(snapshot.names, kept),
+            tags=octets_of(np.frombuffer(snapshot.tags, np.uint32)[kept]),
+            observed=octets_of(np.frombuffer(snapshot.observed, np.int64)[kept]),
+            deadlines=octets_of(np.frombuffer(snapshot.deadlines, np.int64)[kept]),
         )
 
     def _verify(self, message: bytes, keys: Keystore, keystore: Callable[[], Keystore]) -> bytes:
@@ -138,7 +151,7 @@ class Reader:
             f"its `type`"
         )
 
-    def _admitted(self, found: Sequence[Observations], refused: Counter[str], now: int) -> tuple[Report, ...]:
+    def _reports(self, found: Sequence[Observations], refused: Counter[str], now: int) -> tuple[Report, ...]:
         """The reports, without names that such a list may not hold."""
         reports = [
             Report(
