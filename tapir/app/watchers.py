@@ -1,0 +1,97 @@
+"""The actors that watch the process and its world, and tell of them: events, clock, certificates, telemetry."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from actors import ActorRef, ActorSpec, ActorSystem, MailboxSpec, Overflow
+from tapir.app.config import CertificatesConfig, Config, TelemetryConfig
+from tapir.services.control.certificates import (
+    CertificateKeeper,
+    CertificateSettings,
+    ConfigureCertificates,
+    WatchedFile,
+)
+from tapir.services.control.clock import ClockKeeper, ClockSettings
+from tapir.services.control.events import EventKeeper, EventSettings
+from tapir.services.uplink.telemetry import ConfigureTelemetry, Telemetry, TelemetryRefs, TelemetrySettings
+from tapir.services.uplink.telemetry_signing import SigningSettings
+from tapir.store.state import StateDirectory
+
+_TOLD: Final = MailboxSpec(capacity=256, overflow=Overflow.REJECT)
+"""For who is told by everybody, and must not make anybody wait."""
+
+_HINTED: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
+_PATIENCE: Final = 60.0
+
+
+class Watchers:
+    """Makes them, and hands a new configuration over. Their refs are there before they are."""
+
+    def __init__(self, *, system: ActorSystem, state: StateDirectory, version: str) -> None:
+        self.events = system.ref("control/events")
+        self.clock = system.ref("control/clock")
+        self.certificates = system.ref("control/certificates")
+        self.telemetry = system.ref("uplink/telemetry")
+        self._system = system
+        self._state = state
+        self._version = version
+        # What the next incarnations start with: a crash must not undo a reload.
+        self._watching: CertificateSettings | None = None
+        self._telling: TelemetrySettings | None = None
+
+    def event_keeper(self) -> ActorSpec[Any]:
+        """Gives exceptional events their identifiers; starts first, since all the others tell it."""
+        settings = EventSettings(store_path=self._state.events)
+        return ActorSpec(
+            name="events",
+            factory=lambda: EventKeeper(settings, system=self._system, telemetry=self.telemetry),
+            mailbox=_TOLD,
+        )
+
+    def clock_keeper(self, expiring: Callable[[], Iterable[ActorRef[Any]]]) -> ActorSpec[Any]:
+        """Watches the wall clock for the sources that `expiring` names, as of now."""
+        settings = ClockSettings(store_path=self._state.clock)
+        return ActorSpec(
+            name="clock",
+            factory=lambda: ClockKeeper(settings, events=self.events, sources=expiring),
+            mailbox=_HINTED,
+        )
+
+    def certificate_keeper(self, config: Config) -> ActorSpec[Any]:
+        """Looks after the certificates that `config` names."""
+        settings = _certificate_settings(config.certificates)
+        return ActorSpec(
+            name="certificates",
+            factory=lambda: CertificateKeeper(self._watching or settings, events=self.events),
+            mailbox=_HINTED,
+        )
+
+    def telemetry_sender(self, config: Config, refs: TelemetryRefs) -> ActorSpec[Any]:
+        """Keeps the component status; publishes it where `config` says so."""
+        settings = _telemetry_settings(config.telemetry, self._version)
+        return ActorSpec(
+            name="telemetry", factory=lambda: Telemetry(self._telling or settings, refs=refs), mailbox=_TOLD
+        )
+
+    async def reconfigure(self, config: Config) -> None:
+        """Hand the new configuration over. Raises ActorError."""
+        self._watching = _certificate_settings(config.certificates)
+        await self.certificates.ask(ConfigureCertificates(settings=self._watching), timeout=_PATIENCE)
+        self._telling = _telemetry_settings(config.telemetry, self._version)
+        await self.telemetry.ask(ConfigureTelemetry(settings=self._telling), timeout=_PATIENCE)
+
+
+def _certificate_settings(config: CertificatesConfig) -> CertificateSettings:
+    return CertificateSettings(
+        watched=tuple(WatchedFile(label=each.label, path=each.path, key=each.key) for each in config.watched),
+        warning_days=config.warning_days,
+    )
+
+
+def _telemetry_settings(config: TelemetryConfig | None, version: str) -> TelemetrySettings:
+    if config is None:
+        return TelemetrySettings(version=version)
+    signing = SigningSettings(topic=config.topic, key=config.signing_key, certificate=config.certificate)
+    return TelemetrySettings(
+        version=version, signing=signing, interval=float(config.interval), heartbeat=float(config.heartbeat)
+    )
