@@ -41,8 +41,8 @@ def read_document(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def write_document(path: Path, document: Mapping[str, Any]) -> None:
+def write_document(path: Path, document: Mapping[str, Any], *, mode: int = _MODE) -> None:
     """Put `document`, which JSON can say, at `path`; on disk when this returns. Blocks. Raises StoreFull."""
     text = json.dumps({"format": FORMAT, **document}, separators=(",", ":"))
     with translated(path):
-        replace_file(path, text.encode() + b"\n", mode=_MODE)
+        replace_file(path, text.encode() + b"\n", mode=mode)

@@ -9,6 +9,8 @@
 <folder>/zones/<zone>/serial        the serial once more, as in serialcache
 <folder>/events.json                the last exceptional events, see tapir.store.documents
 <folder>/clock.json                 the latest time that was known to be right
+<folder>/mqtt.json                  tapir.store.broker
+<folder>/global.json                tapir.store.learned
 <folder>/console.sock               the console's Unix socket
 """
 
@@ -115,6 +117,16 @@ class StateDirectory:
     def clock(self) -> Path:
         """The document of what is known of the wall clock."""
         return self.path / "clock.json"
+
+    @property
+    def mqtt(self) -> Path:
+        """How the broker knows us."""
+        return self.path / "mqtt.json"
+
+    @property
+    def learned(self) -> Path:
+        """The global configuration that was accepted last."""
+        return self.path / "global.json"
 
     @property
     def console(self) -> Path:
