@@ -6,6 +6,7 @@ from typing import Any
 from starlette.routing import Router
 
 from tapir.services.control.api_desk import Desk
+from tapir.services.control.bootstrap import bootstrap
 from tapir.services.control.routes_open import open_routes
 from tapir.services.control.routes_v1 import PREFIX, VersionOne, command, debug, ping
 from tapir.services.control.routes_v2 import VersionTwo
@@ -18,7 +19,7 @@ Application = Callable[
 
 def api_application(desk: Desk) -> Application:
     """What is served on `apiserver`'s addresses."""
-    one = VersionOne(desk, {"/ping": ping, "/command": command, "/debug": debug})
+    one = VersionOne(desk, {"/ping": ping, "/command": command, "/bootstrap": bootstrap, "/debug": debug})
     two = VersionTwo(desk)
     rest = Router(open_routes(desk), redirect_slashes=False)
 
@@ -36,4 +37,4 @@ def api_application(desk: Desk) -> Application:
 
 def bootstrap_application(desk: Desk) -> Application:
     """What is served on `bootstrapserver`'s addresses."""
-    return VersionOne(desk, {"/ping": ping})
+    return VersionOne(desk, {"/ping": ping, "/bootstrap": bootstrap})
