@@ -61,6 +61,9 @@ _QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
 _PATIENCE: Final = 60.0
 """seconds for an actor to take new settings: a policy change over a million names is work"""
 
+_EXPIRING: Final = frozenset({"mqtt", "xfr"})
+"""The origins of sources that lose what is too old."""
+
 # With its back-off the API alone, crashing for ever, stays below this: DNS goes on without it.
 _CONTROL_INTENSITY: Final = Intensity(restarts=30, period=60)
 _SOURCES_INTENSITY: Final = Intensity(restarts=1000, period=60)
@@ -211,6 +214,7 @@ class Tree:
             overrides=self._overrides,
             events=self._watchers.events,
             clock=self._watchers.clock,
+            telemetry=self._watchers.telemetry,
             api=self._api,
             source=self._source_ref,
         )
@@ -263,7 +267,7 @@ class Tree:
         """The actors of the sources whose names expire."""
         config = self._in_force
         sources = running_sources(config) if config is not None else ()
-        return tuple(self._source_ref(source.id) for source in sources if source.origin == "mqtt")
+        return tuple(self._source_ref(source.id) for source in sources if source.origin in _EXPIRING)
 
     def _uplink(self, config: Config) -> SupervisorSpec:
         serves = config.server.active
@@ -274,7 +278,7 @@ class Tree:
             events=self._watchers.events,
             server=self._server if serves else None,
             notifier=self._notifier if serves else None,
-            mqtt=self._mqtt if config.mqtt is not None else None,
+            mqtt=self._mqtt,
             feed=self._source_ref,
         )
         return SupervisorSpec(

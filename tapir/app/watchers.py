@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from actors import ActorRef, ActorSpec, ActorSystem, MailboxSpec, Overflow
-from tapir.app.config import CertificatesConfig, Config, TelemetryConfig
+from tapir.app.config import CertificatesConfig, Config
 from tapir.services.control.certificates import (
     CertificateKeeper,
     CertificateSettings,
@@ -68,7 +68,7 @@ class Watchers:
 
     def telemetry_sender(self, config: Config, refs: TelemetryRefs) -> ActorSpec[Any]:
         """Keeps the component status; publishes it where `config` says so."""
-        settings = _telemetry_settings(config.telemetry, self._version)
+        settings = _telemetry_settings(config, self._version)
         return ActorSpec(
             name="telemetry", factory=lambda: Telemetry(self._telling or settings, refs=refs), mailbox=_TOLD
         )
@@ -77,7 +77,7 @@ class Watchers:
         """Hand the new configuration over. Raises ActorError."""
         self._watching = _certificate_settings(config.certificates)
         await self.certificates.ask(ConfigureCertificates(settings=self._watching), timeout=_PATIENCE)
-        self._telling = _telemetry_settings(config.telemetry, self._version)
+        self._telling = _telemetry_settings(config, self._version)
         await self.telemetry.ask(ConfigureTelemetry(settings=self._telling), timeout=_PATIENCE)
 
 
@@ -88,10 +88,14 @@ def _certificate_settings(config: CertificatesConfig) -> CertificateSettings:
     )
 
 
-def _telemetry_settings(config: TelemetryConfig | None, version: str) -> TelemetrySettings:
-    if config is None:
-        return TelemetrySettings(version=version)
-    signing = SigningSettings(topic=config.topic, key=config.signing_key, certificate=config.certificate)
+def _telemetry_settings(config: Config, version: str) -> TelemetrySettings:
+    telemetry, connected = config.telemetry, config.mqtt is not None
+    if telemetry is None:
+        return TelemetrySettings(version=version, connected=connected)
     return TelemetrySettings(
-        version=version, signing=signing, interval=float(config.interval), heartbeat=float(config.heartbeat)
+        version=version,
+        connected=connected,
+        signing=SigningSettings(topic=telemetry.topic, key=telemetry.signing_key, certificate=telemetry.certificate),
+        interval=float(telemetry.interval),
+        heartbeat=float(telemetry.heartbeat),
     )

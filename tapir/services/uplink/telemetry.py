@@ -35,6 +35,8 @@ class TelemetrySettings:
     """
 
     version: str
+    connected: bool = False
+    """whether there is an MQTT session to ask"""
     signing: SigningSettings | None = None
     interval: float = 60.0
     heartbeat: float = 900.0
@@ -121,7 +123,8 @@ class Telemetry(Actor[TelemetryMessage]):
             wait = self._settings.interval if arrived else min(self._settings.retry, self._settings.interval)
 
     async def _look(self, ctx: Context[TelemetryMessage]) -> None:
-        facts = await gather(self._refs, patience=self._settings.patience)
+        refs = self._refs if self._settings.connected else attrs.evolve(self._refs, mqtt=None)
+        facts = await gather(refs, patience=self._settings.patience)
         self._table = self._table.look(judge_components(facts), now=ctx.now())
         self._counters = count_all(facts)
         if facts.events is not None:
@@ -150,7 +153,7 @@ class Telemetry(Actor[TelemetryMessage]):
         try:
             sealed = await ctx.run_blocking(seal_status, signing, self._document(ctx, events=letter))
             self._topic, self._id = sealed.topic, sealed.edge_id
-            if self._refs.mqtt is None:
+            if self._refs.mqtt is None or not self._settings.connected:
                 raise TapirError("there is no MQTT connection")
             await self._refs.mqtt.ask(
                 PublishMessage(topic=sealed.topic, payload=sealed.payload, qos=1), timeout=_PUBLISH_PATIENCE
