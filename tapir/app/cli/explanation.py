@@ -49,9 +49,14 @@ def _hit_details(hit: Mapping[str, Any]) -> str:
 
 
 def _hit_age(hit: Mapping[str, Any], now: float) -> str:
-    """By whom and until when, for what was said by hand; else how old the list is."""
+    """By whom and until when, for what was said by hand; since when, for what expires; else how old the list is."""
     override = hit.get("override")
     if override is None:
+        if hit.get("note"):
+            return f"; {hit['note']}"
+        if hit.get("since") is not None:
+            until = f", expires {minute(hit['expires'])}" if hit["expires"] is not None else ""
+            return f"; observed {ago(hit['since'], now)}{until}"
         loaded_at = hit.get("loaded_at")
         return f"; loaded {ago(loaded_at, now)}" if loaded_at is not None else ""
     until = "until it is removed" if override["until"] is None else f"until {minute(override['until'])}"

@@ -1,8 +1,8 @@
 """Why a name is answered as it is, since when, and until when: what every part knows of it, put together.
 
-The policy evaluator says what is decided, the local source who said so by hand, the list keeper how old a list is, and
-the zone keeper what is published of it since which serial. Only the first must answer: what the others do not tell is
-left out.
+The policy evaluator says what is decided, the local source who said so by hand, the list keeper how old a list is, the
+sources whose entries expire when they do, and the zone keeper what is published of it since which serial. Only the
+first must answer: what the others do not tell is left out, and of an entry that is said.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import trio
 
 from actors import ActorRef, AskError, Request
 from tapir.model.actions import Action
-from tapir.model.messages.lists import GetSources, SourcesStatus
+from tapir.model.messages.lists import EntryFacts, GetEntry, GetSources, SourcesStatus
 from tapir.model.messages.local import SOURCES, GetOverrides, Override, OverridesStatus
 from tapir.model.messages.policy import Explain, Explanation, ListHit
 from tapir.model.messages.zone import GetRecordHistory, GetZone, RecordHistory, RecordStep, ZoneStatus
@@ -29,6 +29,8 @@ ON_ITS_WAY: Final = "it is on its way"
 
 _WILDCARD: Final = b"\x01*"
 _LOCAL: Final = frozenset(SOURCES.values())
+_EXPIRING: Final = "mqtt"
+"""The origin of sources whose entries have times of their own"""
 
 
 async def explain_name(refs: ControlRefs, ask: Asker, name: str, *, patience: float) -> dict[str, Any]:
@@ -53,7 +55,36 @@ async def explain_name(refs: ControlRefs, ask: Asker, name: str, *, patience: fl
     async with trio.open_nursery() as nursery:
         for key, (ref, question) in questions.items():
             nursery.start_soon(fetch, key, ref, question)
-    return put_together(explanation, **answers)
+    entries = await _ask_sources(refs, explanation, answers["sources"], patience=patience)
+    return put_together(explanation, **answers, entries=entries)
+
+
+Entries = Mapping[tuple[str, str], EntryFacts | str]
+"""What sources know of their entries, or why they do not say, by source and entry."""
+
+
+async def _ask_sources(
+    refs: ControlRefs, explanation: Explanation, sources: SourcesStatus | None, *, patience: float
+) -> Entries:
+    """What the sources whose entries have times of their own know of those that `explanation` names."""
+    if refs.source is None or sources is None:
+        return {}
+    expiring = {source.id for source in sources.sources if source.origin.split(" ")[0] == _EXPIRING}
+    found: dict[tuple[str, str], EntryFacts | str] = {}
+
+    async def fetch(ref: ActorRef[Any], source: str, entry: str) -> None:
+        try:
+            facts = await ref.ask(GetEntry(source=source, name=parse_name(entry)), timeout=patience)
+        except AskError:
+            found[source, entry] = "its source does not say now since when and until when"
+        else:
+            if facts is not None:
+                found[source, entry] = facts
+
+    async with trio.open_nursery() as nursery:
+        for source, entry in {(hit.source, hit.entry) for hit in explanation.hits if hit.source in expiring}:
+            nursery.start_soon(fetch, refs.source(source), source, entry)
+    return found
 
 
 def answering_names(text: str) -> tuple[Name, ...]:
@@ -76,26 +107,37 @@ def put_together(
     sources: SourcesStatus | None,
     zone: ZoneStatus | None,
     history: RecordHistory | None,
+    entries: Entries | None = None,
 ) -> dict[str, Any]:
     """One document of what each part knows; None is a part that did not answer."""
     by_hand = {(each.kind.value, each.entry): each for each in overrides.overrides} if overrides is not None else {}
     loaded = {source.id: source.loaded_at for source in sources.sources} if sources is not None else {}
     plain: dict[str, Any] = to_plain(explanation)
-    plain["hits"] = [_hit(hit, by_hand, loaded) for hit in explanation.hits]
+    plain["hits"] = [
+        _hit(hit, by_hand, loaded, None if entries is None else entries.get((hit.source, hit.entry)))
+        for hit in explanation.hits
+    ]
     plain["record"] = None if history is None or zone is None else _record(explanation.name, history, zone.zone)
     plain["publication"] = None if zone is None else _publication(explanation, plain["record"], zone, sources)
     return plain
 
 
-def _hit(hit: ListHit, by_hand: Mapping[tuple[str, str], Override], loaded: Mapping[str, int | None]) -> dict[str, Any]:
+def _hit(
+    hit: ListHit,
+    by_hand: Mapping[tuple[str, str], Override],
+    loaded: Mapping[str, int | None],
+    facts: EntryFacts | str | None,
+) -> dict[str, Any]:
     override = by_hand.get((hit.kind, hit.entry)) if hit.source in _LOCAL else None
+    known = facts if isinstance(facts, EntryFacts) else None
     return {
         **to_plain(hit),
         "loaded_at": loaded.get(hit.source),
         # Of a list it is known when all of it was read, and not since when it has had this entry.
-        "since": override.at if override is not None else None,
-        "expires": override.until if override is not None else None,
+        "since": override.at if override is not None else known.observed_at if known is not None else None,
+        "expires": override.until if override is not None else known.expires_at if known is not None else None,
         "override": to_plain(override),
+        "note": facts if isinstance(facts, str) else "",
     }
 
 

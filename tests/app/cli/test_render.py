@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from tapir.app.cli.explanation import render_explanation
-from tapir.app.cli.render import age, duration, node_line, render_status, render_top
+from tapir.app.cli.render import age, ago, duration, node_line, render_status, render_top
 
 NOW = 1_000_000_000.0
 AT = int((NOW - 90) * 1_000_000)
@@ -211,6 +211,9 @@ def test_an_explanation_says_who_said_so_by_hand_and_how_old_a_list_is():
         "emitted": "",
         "hits": [
             hit | {"loaded_at": int((NOW - 30) * 1e6), "override": None},
+            hit | {"list_name": "core", "since": int((NOW - 60) * 1e6), "expires": 7_200_000_000, "override": None},
+            hit | {"list_name": "old", "since": 0, "expires": None, "note": "", "override": None},
+            hit | {"list_name": "mute", "since": None, "expires": None, "note": "its source does not say"},
             hit | {"list_name": "local-deny", "source": "local-deny", "override": override},
             hit | {"list_name": "mine", "source": "mine", "override": override | {"until": None, "reason": ""}},
         ],
@@ -218,6 +221,9 @@ def test_an_explanation_says_who_said_so_by_hand_and_how_old_a_list_is():
     }
     assert " ".join(printed(render_explanation(explanation, now=NOW)).split()).endswith(
         "on denylist feed, as a.example.; loaded 30 s ago "
+        "on denylist core (source feed), as a.example.; observed 1 min 0 s ago, expires 1970-01-01 02:00 UTC "
+        f"on denylist old (source feed), as a.example.; observed {ago(0, NOW)} "
+        "on denylist mute (source feed), as a.example.; its source does not say "
         "on denylist local-deny, as a.example.; by ops, 1970-01-01 00:00 UTC, until 1970-01-01 02:00 UTC: phishing "
         "on denylist mine, as a.example.; by ops, 1970-01-01 00:00 UTC, until it is removed"
     )

@@ -4,15 +4,19 @@ from typing import Any
 
 import attrs
 import pytest
+from trio.testing import MockClock
 
+from actors import ActorSystem, Strategy, SupervisorSpec
+from actors.testing import Probe, run_system
 from tapir.model.actions import Action, ListKind
-from tapir.model.messages.lists import SourcesStatus, SourceStatus
+from tapir.model.messages.lists import EntryFacts, GetEntry, GetSources, SourcesStatus, SourceStatus
 from tapir.model.messages.local import SOURCES, Override, OverrideChange, OverridesStatus
-from tapir.model.messages.policy import Explanation, ListHit
+from tapir.model.messages.policy import Explain, Explanation, ListHit
 from tapir.model.messages.zone import RecordHistory, RecordStep, ZoneStatus
 from tapir.model.names import format_name, parse_name
-from tapir.services.control.explaining import answering_names, put_together
+from tapir.services.control.explaining import answering_names, explain_name, put_together
 from tapir.services.control.overriding import describe
+from tapir.services.control.status import ControlRefs
 
 DENY = SOURCES[ListKind.DENY]
 ZONE = ZoneStatus(
@@ -101,6 +105,59 @@ def test_a_list_of_a_file_that_has_the_same_entry_is_not_by_hand() -> None:
     hit = ListHit(list_name="local-deny", kind="denylist", entry="a.x.example.", tags=(), source="mine")
     (shown,) = together(explanation=attrs.evolve(EXPLANATION, hits=(hit,)))["hits"]
     assert shown["override"] is None
+
+
+def test_what_expires_tells_since_when_and_until_when_or_that_nobody_says() -> None:
+    facts = EntryFacts(source="feed", observed_at=11, expires_at=22, tags=1)
+    feed, by_hand = together(entries={("feed", "*.x.example."): facts, (DENY, "a.x.example."): facts})["hits"]
+    assert (feed["since"], feed["expires"], feed["note"]) == (11, 22, "")
+    assert (by_hand["since"], by_hand["expires"]) == (5, 99)
+    feed, _ = together(entries={("feed", "*.x.example."): "it does not say"})["hits"]
+    assert (feed["since"], feed["expires"], feed["note"]) == (None, None, "it does not say")
+
+
+async def explained(source: Probe, origin: str) -> dict[str, Any]:
+    """What is said of a name on the list of a source of that origin, when only that source and two others answer."""
+    system = ActorSystem()
+    other = Probe(
+        {
+            Explain: EXPLANATION,
+            GetSources: attrs.evolve(SOURCES_STATUS, sources=(attrs.evolve(FEED, origin=origin),)),
+        }
+    )
+    one = system.ref("other")
+    refs = ControlRefs(
+        keeper=one,
+        server=None,
+        notifier=None,
+        lists=one,
+        policy=one,
+        health=one,
+        overrides=one,
+        source=lambda source_id: system.ref(source_id),
+    )
+    tree = SupervisorSpec(
+        name="test", strategy=Strategy.ONE_FOR_ONE, children=(other.spec("other"), source.spec("feed"))
+    )
+    async with run_system(tree, system=system):
+        hits: list[dict[str, Any]] = (
+            await explain_name(refs, lambda ref, question: ref.ask(question), "a.x.example.", patience=1)
+        )["hits"]
+        return hits[0]
+
+
+async def test_only_sources_whose_entries_expire_are_asked_and_none_is_waited_for(autojump_clock: MockClock) -> None:
+    knows = Probe({GetEntry: EntryFacts(source="feed", observed_at=1, expires_at=2)})
+    hit = await explained(knows, "mqtt topic/x")
+    assert (hit["since"], hit["expires"], hit["note"]) == (1, 2, "")
+    assert knows.messages == [GetEntry(source="feed", name=parse_name("*.x.example."))]
+    holds_none = Probe({GetEntry: None})
+    assert (await explained(holds_none, "mqtt"))["note"] == ""
+    mute = Probe()
+    assert "does not say" in (await explained(mute, "mqtt"))["note"]
+    file = Probe()
+    assert (await explained(file, "file /lists/mqtt"))["note"] == ""
+    assert file.messages == []
 
 
 STEP = RecordStep(serial=7, at=70, before=Action.NODATA, after=Action.NXDOMAIN)
