@@ -4,7 +4,7 @@
     ├── authority (rest for one)    keeper ─▶ notifier ─▶ server
     ├── control (one for one)       events, clock, certificates, health, console, api
     ├── evaluator (rest for one)    lists ─▶ policy
-    ├── uplink (one for one)        telemetry
+    ├── uplink (one for one)        mqtt, global, telemetry
     └── sources (one for one)       tapir:local, and an actor for each source, by its origin
 
 They start in this order and stop in the reverse one: nothing flows into what has stopped. Refs are made first and the
@@ -13,6 +13,8 @@ factories close over them, so nobody looks anybody up.
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+
+import trio
 
 from actors import (
     ActorRef,
@@ -29,6 +31,7 @@ from tapir.app.config.inforce import pack_in_force
 from tapir.app.mapping import notifier_settings, running_sources, server_settings, source_settings
 from tapir.app.mapping_api import api_settings
 from tapir.app.origins import SOURCE_INTENSITY, OriginRefs, origin_actor, origin_settings
+from tapir.app.uplink import Uplink
 from tapir.app.watchers import Watchers
 from tapir.model.messages.control import HealthStatus
 from tapir.model.messages.feeds import actor_of
@@ -92,12 +95,16 @@ class Tree:
         self._api = system.ref("control/api")
         self._lists = system.ref("evaluator/lists")
         self._policy = system.ref("evaluator/policy")
-        self._mqtt = system.ref("uplink/mqtt")
+        self._link = Uplink(system=system, state=state, apply=self._learn)
+        self._mqtt = self._link.mqtt
         self._overrides = system.ref(f"sources/{LOCAL}")
         self._origins = OriginRefs(lists=self._lists)
         # What this process began with: some of it no reload changes, however many follow each other.
         self._beginning: Config | None = None
+        # What the files said last, and what holds: that, under the global configuration.
+        self._configured: Config | None = None
         self._in_force: Config | None = None
+        self._changing = trio.Lock()
         # What the next incarnations of zone server and notifier start with: a crash must not undo a reload.
         self._serving: ServerSettings | None = None
         self._notifying: NotifierSettings | None = None
@@ -106,7 +113,9 @@ class Tree:
 
     def specify(self, config: Config) -> SupervisorSpec:
         """The whole tree for `config`. Raises StoreError when the zone's folder cannot be made."""
-        self._beginning = self._in_force = config
+        self._link.remember()
+        self._configured = config
+        config = self._beginning = self._in_force = self._link.overlay(config)
         return SupervisorSpec(
             name="tapir",
             strategy=Strategy.ONE_FOR_ONE,
@@ -125,6 +134,23 @@ class Tree:
         The list keeper hears of sources before the new ones speak and after the gone ones fell silent, so no list
         is ever taken for another.
         """
+        async with self._changing:
+            self._configured = new
+            await self._go_by(self._in_force or old, self._link.overlay(new))
+
+    async def _learn(self) -> None:
+        """Go by another global configuration. Raises ActorError when some part does not yet."""
+        async with self._changing:
+            if (configured := self._configured) is None or (old := self._in_force) is None:
+                return
+            new = self._link.overlay(configured)
+            zone = (self._beginning or old).zone.name
+            await self._stop_sources(old, new, zone)
+            self._in_force = new
+            await self._link.reconfigure(old, new)
+            await self._start_sources(new, zone)
+
+    async def _go_by(self, old: Config, new: Config) -> None:
         beginning = self._beginning or old
         zone = beginning.zone.name  # a new zone name takes a restart: until then every part goes on with the old one
         if beginning.server.active:
@@ -136,12 +162,7 @@ class Tree:
             await self._notifier.tell(ConfigureNotifier(settings=notifying))
         management = self._management = api_settings(new)
         await self._api.tell(ConfigureApi(settings=management))
-        before = origin_settings(old, zone=zone, state=self._state)
-        after = origin_settings(new, zone=zone, state=self._state)
-        sources = self._system.supervisor("sources")
-        staying = {key for key, value in after.items() if before.get(key) == value}
-        for source_id in set(sources.children()) - staying - {LOCAL}:
-            await sources.stop_child(source_id)
+        await self._stop_sources(old, new, zone)
         # Asked, not told: a crash at this moment must not lose what the operator reloaded.
         await self._lists.ask(ConfigureLists(settings=self._list_settings(new)), timeout=_PATIENCE)
         evaluating = EvaluatorSettings(zone=format_name(zone), policy=new.policy, redirect=beginning.zone.redirect)
@@ -150,8 +171,23 @@ class Tree:
         await self._watchers.reconfigure(new)
         self._local = self._local_settings(new, zone=zone)
         await self._overrides.ask(ConfigureLocal(settings=self._local), timeout=_PATIENCE)
+        await self._link.reconfigure(old, new)
+        await self._start_sources(new, zone)
+
+    async def _stop_sources(self, old: Config, new: Config, zone: Name) -> None:
+        """Stop those that are gone, or go by other settings now."""
+        before = origin_settings(old, zone=zone, state=self._state)
+        after = origin_settings(new, zone=zone, state=self._state)
+        sources = self._system.supervisor("sources")
+        staying = {key for key, value in after.items() if before.get(key) == value}
+        for source_id in set(sources.children()) - staying - {LOCAL}:
+            await sources.stop_child(source_id)
+
+    async def _start_sources(self, new: Config, zone: Name) -> None:
+        """Start those that should run and do not."""
+        sources = self._system.supervisor("sources")
         running = set(sources.children())
-        for source_id, settings in after.items():
+        for source_id, settings in origin_settings(new, zone=zone, state=self._state).items():
             if source_id not in running:
                 await sources.start_child(origin_actor(settings, self._origins))
 
@@ -281,11 +317,7 @@ class Tree:
             mqtt=self._mqtt,
             feed=self._source_ref,
         )
-        return SupervisorSpec(
-            name="uplink",
-            strategy=Strategy.ONE_FOR_ONE,
-            children=(self._watchers.telemetry_sender(config, refs),),
-        )
+        return self._link.specify(config, self._watchers.telemetry_sender(config, refs))
 
     def _evaluator(self, config: Config) -> SupervisorSpec:
         lists = self._list_settings(config)

@@ -1,9 +1,9 @@
 """The part of the tree that speaks with Core: the MQTT session, and what comes and goes by it.
 
-    uplink (one for one)    mqtt, global
+    uplink (one for one)    mqtt, global, telemetry
 
-Each is there only where the configuration needs it; a reload starts and stops them. What was learned from the global
-configuration lies over what the files say of mqtt sources.
+The first two are there only where the configuration needs them; a reload starts and stops them. What was learned from
+the global configuration lies over what the files say of mqtt sources.
 """
 
 import logging
@@ -103,10 +103,8 @@ def global_settings(config: Config, state: StateDirectory) -> GlobalSettings | N
 class Uplink:
     """The supervisor `uplink`, made and changed; `learned` is what holds of the global configuration."""
 
-    def __init__(
-        self, *, system: ActorSystem, state: StateDirectory, apply: Callable[[Learned], Awaitable[None]]
-    ) -> None:
-        """`apply` has the whole tree go by what was learned."""
+    def __init__(self, *, system: ActorSystem, state: StateDirectory, apply: Callable[[], Awaitable[None]]) -> None:
+        """`apply` has the whole tree go by what is `learned`."""
         self._system = system
         self._state = state
         self._apply = apply
@@ -126,10 +124,10 @@ class Uplink:
         """`config` with what was learned."""
         return overlay(config, self.learned.configuration if self.learned is not None else None)
 
-    def specify(self, config: Config) -> SupervisorSpec:
-        """The supervisor for `config`, which has been overlaid."""
+    def specify(self, config: Config, *others: ActorSpec[Any]) -> SupervisorSpec:
+        """The supervisor for `config`, which has been overlaid; `others` come behind ours."""
         return SupervisorSpec(
-            name="uplink", strategy=Strategy.ONE_FOR_ONE, children=tuple(self._children(config).values())
+            name="uplink", strategy=Strategy.ONE_FOR_ONE, children=(*self._children(config).values(), *others)
         )
 
     async def reconfigure(self, old: Config, new: Config) -> None:
@@ -172,4 +170,4 @@ class Uplink:
 
     async def _learn(self, learned: Learned) -> None:
         self.learned = learned
-        await self._apply(learned)
+        await self._apply()
