@@ -65,7 +65,7 @@ def session_settings(config: Config, state: StateDirectory) -> MqttSettings | No
     if mqtt is None:
         return None
     wanted = [
-        (source.observations.topic, f"sources/{source.id}")
+        (source.observations.topic, source.id)
         for source in running_sources(config)
         if source.observations is not None
     ]
@@ -154,7 +154,7 @@ class Uplink:
             found["mqtt"] = ActorSpec(
                 name="mqtt",
                 # What the next incarnation starts with: a crash must not undo a reload.
-                factory=MqttSession.factory(lambda: self._session or session, consumer=self._system.ref),
+                factory=MqttSession.factory(lambda: self._session or session, consumer=self._consumer),
                 mailbox=_MAILBOX,
             )
         keeper = global_settings(config, self._state)
@@ -167,6 +167,10 @@ class Uplink:
                 mailbox=_MAILBOX,
             )
         return found
+
+    def _consumer(self, name: str) -> ActorRef[Any]:
+        # Sources go by their id, which has no slash.
+        return self.keeper if name == GLOBAL else self._system.ref(f"sources/{name}")
 
     async def _learn(self, learned: Learned) -> None:
         self.learned = learned

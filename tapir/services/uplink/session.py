@@ -56,7 +56,7 @@ class MqttSession(Actor[Any]):
         dial: Callable[[BrokerSettings], Dial] | None = None,
         ids: "itertools.count[int] | None" = None,
     ) -> None:
-        """`consumer` finds an actor by the path that a subscription names."""
+        """`consumer` finds an actor by the name that a subscription has for it."""
         self._settings = settings
         self._consumer = consumer
         self._routes = Routes(settings.subscriptions)

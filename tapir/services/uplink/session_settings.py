@@ -14,7 +14,7 @@ def _is_filter(_: object, __: object, value: str) -> None:
 
 @attrs.frozen(kw_only=True)
 class MqttSubscription:
-    """Messages of topics that match `filter` go to `consumer`, which is the path of an actor."""
+    """Messages of topics that match `filter` go to `consumer`, as the session's consumers call themselves."""
 
     filter: str = attrs.field(validator=_is_filter)
     consumer: str
