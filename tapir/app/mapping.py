@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from tapir.app.config import AccessConfig, Config, SocketAddress, SourceConfig, TlsConfig
+from tapir.codec.tsig import TsigKey
 from tapir.model.actions import ListKind
 from tapir.model.messages.feeds import CATCH_ALLS, derived_source
 from tapir.model.messages.local import LISTS, SOURCES
@@ -17,8 +18,14 @@ from tapir.services.authority.notifier import NotifierSettings
 from tapir.services.authority.server import ServerSettings, TlsSettings
 from tapir.services.evaluator.brake import BrakeSettings
 from tapir.services.evaluator.roster import SourceSettings
+from tapir.services.sources.feedstate import FeedIdentity
 from tapir.services.sources.file import FileSourceSettings
+from tapir.services.sources.transferprimary import PrimarySettings, PrimaryTls
+from tapir.services.sources.transfersettings import TransferSettings
+from tapir.transport.transfer import Patience
+from tapir.zone.faults import TransferLimits
 from tapir.zone.query import QueryKind
+from tapir.zone.schedule import TimerBounds
 from tapir.zone.settings import ZoneSettings
 
 _NEVER_BRAKED: Final = BrakeSettings(minimum=sys.maxsize)
@@ -99,6 +106,42 @@ def file_settings(source: SourceConfig, *, zone: Name, staging: Path | None = No
         broad=source.broad,
         poll_interval=source.poll_interval,
         staging=staging if source.format == "dawg" else None,
+    )
+
+
+def feed_settings(source: SourceConfig, *, zone: Name, keys: Iterable[TsigKey], store_path: Path) -> TransferSettings:
+    """The settings of a feed's actor; `zone` is the one that is made of it."""
+    feed = source.feed
+    if feed is None:
+        raise AssertionError(f"the supported source {source.id} has no feed")  # the configuration sees to that
+    known = {key.name: key for key in keys}
+    bounds = TimerBounds()
+    if feed.max_refresh is not None:
+        low, high = bounds.refresh
+        bounds = attrs.evolve(bounds, refresh=(min(low, feed.max_refresh), min(high, feed.max_refresh)))
+    return TransferSettings(
+        feed=FeedIdentity(source=source.id, zone=feed.zone, kind=source.kind, output=zone, broad=source.broad),
+        primaries=tuple(
+            PrimarySettings(
+                host=primary.host,
+                port=primary.port,
+                key=known[primary.key] if primary.key is not None else None,
+                tls=PrimaryTls(
+                    hostname=primary.tls.hostname,
+                    ca=primary.tls.ca,
+                    certificate=primary.tls.certificate,
+                    key=primary.tls.key,
+                    require_alpn=primary.tls.require_alpn,
+                )
+                if primary.tls is not None
+                else None,
+            )
+            for primary in feed.primaries
+        ),
+        store_path=store_path,
+        bounds=bounds,
+        limits=TransferLimits(octets=feed.max_octets, records=feed.max_records),
+        patience=Patience(overall=float(feed.transfer_timeout)),
     )
 
 

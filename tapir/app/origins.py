@@ -10,12 +10,14 @@ import attrs
 
 from actors import Actor, ActorRef, ActorSpec, Intensity, MailboxSpec, Overflow
 from tapir.app.config import Config, SourceConfig
-from tapir.app.mapping import file_settings, running_sources
+from tapir.app.mapping import feed_settings, file_settings, running_sources
 from tapir.model.names import Name
 from tapir.services.sources.file import FileSource, FileSourceSettings
+from tapir.services.sources.transfer import TransferSource
+from tapir.services.sources.transfersettings import TransferSettings
 from tapir.store.state import StateDirectory
 
-OriginSettings = FileSourceSettings
+OriginSettings = FileSourceSettings | TransferSettings
 """What the actor of a configured source is told; each has an `id`."""
 
 ActorFactory = Callable[[], Actor[Any]]
@@ -30,6 +32,7 @@ class OriginRefs:
     """Whom the actors of sources speak to."""
 
     lists: ActorRef[Any]
+    events: ActorRef[Any] | None = None
 
 
 def origin_settings(config: Config, *, zone: Name, state: StateDirectory) -> dict[str, OriginSettings]:
@@ -41,6 +44,8 @@ def _settings_of(source: SourceConfig, config: Config, zone: Name, state: StateD
     match source.origin:
         case "file":
             return file_settings(source, zone=zone, staging=state.staging)
+        case "xfr":
+            return feed_settings(source, zone=zone, keys=config.keys, store_path=state.feed(source.id))
         case _:
             raise AssertionError(f"the supported source {source.id} has no actor")  # the configuration sees to that
 
@@ -50,6 +55,11 @@ def origin_actor(settings: OriginSettings, refs: OriginRefs) -> ActorSpec[Any]:
     match settings:
         case FileSourceSettings():
             return _actor(settings.id, FileSource.factory(settings, lists=refs.lists), _QUESTIONS)
+        case TransferSettings():
+            # It never blocks, so a storm of NOTIFYs is drained as fast as it comes, and what is too much is lost.
+            return _actor(
+                settings.id, TransferSource.factory(settings, lists=refs.lists, events=refs.events), _QUESTIONS
+            )
 
 
 def _actor(name: str, factory: ActorFactory, mailbox: MailboxSpec) -> ActorSpec[Any]:

@@ -203,6 +203,11 @@ def _read_all(
     after = dict(states)
     notes: dict[str, str] = {}
     for source in running_sources(config):
+        if source.path is None:
+            state = after[source.id]
+            held = "" if state.content is not None else "; it has no content yet"
+            notes[source.id] = f"{source.origin} is not asked for here: what was stored of it last counts{held}"
+            continue
         after[source.id], notes[source.id] = _read(config, source, states[source.id], staging, now)
     return after, notes
 

@@ -98,7 +98,7 @@ class Tree:
         self._link = Uplink(system=system, state=state, apply=self._learn)
         self._mqtt = self._link.mqtt
         self._overrides = system.ref(f"sources/{LOCAL}")
-        self._origins = OriginRefs(lists=self._lists)
+        self._origins = OriginRefs(lists=self._lists, events=self._watchers.events)
         # What this process began with: some of it no reload changes, however many follow each other.
         self._beginning: Config | None = None
         # What the files said last, and what holds: that, under the global configuration.

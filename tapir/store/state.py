@@ -5,6 +5,7 @@
 <folder>/lists.db                   tapir.store.lists
 <folder>/staging/                   tapir.store.staging: copies of files that are mapped
 <folder>/overrides.db               tapir.store.overrides
+<folder>/feeds/<source>.db          tapir.store.feeds
 <folder>/zones/<zone>/zone.db       tapir.store.zones
 <folder>/zones/<zone>/serial        the serial once more, as in serialcache
 <folder>/events.json                the last exceptional events, see tapir.store.documents
@@ -52,6 +53,11 @@ def overrides_path(folder: Path) -> Path:
 def zone_path(folder: Path, name: str) -> Path:
     """The database of the zone `name` (text, trailing dot optional) in a state folder."""
     return folder / "zones" / _file_name(name) / "zone.db"
+
+
+def feed_path(folder: Path, source: str) -> Path:
+    """The database of the feed `source` in a state folder; its folder is made when there is something to keep."""
+    return folder / "feeds" / f"{_file_name(source)}.db"
 
 
 def staging_path(folder: Path) -> Path:
@@ -132,6 +138,10 @@ class StateDirectory:
     def console(self) -> Path:
         """The console's socket."""
         return console_path(self.path)
+
+    def feed(self, source: str) -> Path:
+        """The database of the feed `source`."""
+        return feed_path(self.path, source)
 
     def zone(self, name: str) -> Path:
         """The database of the zone `name` (text, trailing dot optional); its folder is made.

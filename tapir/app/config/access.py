@@ -1,7 +1,7 @@
 """`keys`, `dnsengine.access`, `dnsengine.tls`: by what secrets and over what ways the zone may be asked for."""
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -98,19 +98,9 @@ def map_output_access(section: Section, output: OutputFile, host: str, keys: Seq
 def _rule(
     section: Section, rule: AccessFile | OutputFile, prefixes: tuple[Prefix, ...], keys: Sequence[TsigKey]
 ) -> AccessConfig:
-    known = {key.name for key in keys}
-
-    def parse_key(text: str) -> Name:
-        try:
-            name = parse_name(text)
-        except NameSyntaxError as exc:
-            raise Invalid(str(exc)) from exc
-        if name not in known and not _is_told_of(section.report, name):
-            names = listed([format_name(key.name) for key in keys]) if keys else "none, there are no `keys`"
-            raise Invalid(f"no key is called {text!r}; allowed is {names}")
-        return name
-
-    signed_by = section.parse_each("key", rule.key, parse_key, wanted="an item is the name of one of `keys`")
+    signed_by = section.parse_each(
+        "key", rule.key, parse_key_of(section.report, keys), wanted="an item is the name of one of `keys`"
+    )
     if rule.key == ():
         section.error("key", "empty; leave it out where a signature is not needed")
     allow = section.parse_each("allow", rule.allow, one_of(*KINDS), wanted=f"an item is {listed(KINDS)}")
@@ -122,6 +112,23 @@ def _rule(
         client_certificate=bool(rule.client_certificate),
         allow=frozenset(KINDS if rule.allow is None else allow),
     )
+
+
+def parse_key_of(report: Report, keys: Sequence[TsigKey]) -> Callable[[str], Name]:
+    """A parser of the name of one of `keys`."""
+    known = {key.name for key in keys}
+
+    def parse_key(text: str) -> Name:
+        try:
+            name = parse_name(text)
+        except NameSyntaxError as exc:
+            raise Invalid(str(exc)) from exc
+        if name not in known and not _is_told_of(report, name):
+            names = listed([format_name(key.name) for key in keys]) if keys else "none, there are no `keys`"
+            raise Invalid(f"no key is called {text!r}; allowed is {names}")
+        return name
+
+    return parse_key
 
 
 def _is_told_of(report: Report, name: Name) -> bool:

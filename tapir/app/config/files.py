@@ -288,6 +288,26 @@ class SourceBrakeFile:
 
 
 @attrs.frozen(kw_only=True)
+class FeedTlsFile:
+    """`tls` of a primary, ours."""
+
+    hostname: str | None = None
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    require_alpn: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class FeedPrimaryFile:
+    """One of `sources.ID.primaries`, ours."""
+
+    address: str | None = None
+    key: str | None = None
+    tls: FeedTlsFile | None = None
+
+
+@attrs.frozen(kw_only=True)
 class SourceFile:
     """One entry of `sources`."""
 
@@ -314,6 +334,14 @@ class SourceFile:
     broad: bool | None = None
     required: bool | None = None
     poll_interval: int | None = None
+    primaries: tuple[FeedPrimaryFile, ...] | None = None
+    tsig_key: str | None = None
+    tls: FeedTlsFile | None = None
+    max_octets: int | None = None
+    max_records: int | None = None
+    transfer_timeout: int | None = None
+    other_triggers: str | None = None
+    feed_actions: bool | None = None
     brake: SourceBrakeFile = SourceBrakeFile()
 
 

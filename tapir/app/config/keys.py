@@ -17,6 +17,9 @@ def warn_of_unknown_keys(report: Report) -> None:
 
 
 def _walk(report: Report, value: object, kind: Any, path: KeyPath) -> None:
+    if get_origin(kind) is tuple and isinstance(value, list):
+        for index, item in enumerate(value):
+            _walk(report, item, _section_of(get_args(kind)[0]), (*path, index))
     if not isinstance(value, dict):
         return
     if get_origin(kind) is dict:

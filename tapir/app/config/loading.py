@@ -7,6 +7,7 @@ import attrs
 from tapir.app.config.access import map_keys
 from tapir.app.config.api import map_api
 from tapir.app.config.document import FILES, read_document
+from tapir.app.config.feeds import FeedDefaults
 from tapir.app.config.files import Files
 from tapir.app.config.keys import warn_of_unknown_keys
 from tapir.app.config.mqtt import map_global, map_keystore, map_mqtt
@@ -21,6 +22,7 @@ from tapir.app.config.strict import structure
 from tapir.app.config.telemetry import map_certificates, map_telemetry
 from tapir.app.config.values import between, path_in
 from tapir.app.config.zone import map_canary, map_zone, map_zone_brake
+from tapir.codec.tsig import TsigKey
 
 SOURCE_BRAKE = SourceBrakeConfig(shrink=0.5, grow=2.0, minimum=1000)
 
@@ -55,7 +57,9 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
         ),
         canary=map_canary(report, rpz, zone),
         server=server,
-        sources=map_sources(report, files.sources, folder, brake, redirect=zone.redirect),
+        sources=map_sources(
+            report, files.sources, folder, brake, redirect=zone.redirect, feeds=_feed_defaults(top, files, keys)
+        ),
         outputs=outputs,
         keys=keys,
         policy=map_policy(report, files.policy, zone.redirect),
@@ -69,6 +73,12 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
     )
     report.raise_faults()
     return attrs.evolve(config, notices=report.notices())
+
+
+def _feed_defaults(top: Section, files: Files, keys: tuple[TsigKey, ...]) -> FeedDefaults:
+    refresh = files.service.maxrefresh
+    clamp = top.at("service").parse("maxrefresh", refresh or None, between(1, unit="seconds"), None)
+    return FeedDefaults(keys=keys, max_refresh=clamp)
 
 
 def read_state_dir(config_dir: Path) -> Path | None:

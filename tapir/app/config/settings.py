@@ -107,6 +107,42 @@ class ObservationsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class FeedTlsConfig:
+    """How a primary is spoken to over TLS; no `ca` is what the system trusts."""
+
+    hostname: str
+    ca: Path | None
+    certificate: Path | None
+    key: Path | None
+    require_alpn: bool
+
+
+@attrs.frozen(kw_only=True)
+class FeedPrimaryConfig:
+    """Where a feed comes from: an IP literal or a name, and by which key it is signed."""
+
+    host: str
+    port: int
+    key: Name | None
+    tls: FeedTlsConfig | None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@attrs.frozen(kw_only=True)
+class FeedConfig:
+    """What is transferred from where; times in seconds."""
+
+    zone: Name
+    primaries: tuple[FeedPrimaryConfig, ...]
+    max_octets: int
+    max_records: int
+    transfer_timeout: int
+    max_refresh: int | None
+
+
+@attrs.frozen(kw_only=True)
 class SourceConfig:
     """One entry of `pop-sources.yaml`.
 
@@ -137,6 +173,8 @@ class SourceConfig:
     """what becomes of its names instead of what the policy says; never on an allowlist"""
     weight: int = 1
     """how many doubtlists it counts as in `numsources`"""
+    feed: FeedConfig | None = None
+    """set whenever an xfr source is supported"""
     observations: ObservationsConfig | None = None
     """set whenever an mqtt source is supported"""
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from tapir.app.config.feeds import FeedDefaults, map_feed
 from tapir.app.config.files import SourceBrakeFile, SourceFile
 from tapir.app.config.policy import sayable_action
 from tapir.app.config.problems import format_key
@@ -38,12 +39,13 @@ def map_sources(
     brake: SourceBrakeConfig,
     *,
     redirect: Name | None,
+    feeds: FeedDefaults,
 ) -> tuple[SourceConfig, ...]:
     """Every entry, active or not; relative file names start at `folder`, and REDIRECT leads to `redirect`, if any."""
     if sources is None:
         report.missing(("sources",), "needed is one entry for each source, or `sources: {}` for none")
     found = tuple(
-        _map_active(Section(report, ("sources", name)), name, source, folder, brake, redirect)
+        _map_active(Section(report, ("sources", name)), name, source, folder, brake, redirect, feeds)
         if source.active
         else _map_inactive(Section(report, ("sources", name)), name, source, folder, brake)
         for name, source in (sources or {}).items()
@@ -53,7 +55,13 @@ def map_sources(
 
 
 def _map_active(
-    section: Section, id_: str, source: SourceFile, folder: Path, brake: SourceBrakeConfig, redirect: Name | None
+    section: Section,
+    id_: str,
+    source: SourceFile,
+    folder: Path,
+    brake: SourceBrakeConfig,
+    redirect: Name | None,
+    feeds: FeedDefaults,
 ) -> SourceConfig:
     _check_id(section, id_)
     name = section.require("name", source.name, _parse_name, wanted="needed is the list's name", fallback=id_)
@@ -64,6 +72,7 @@ def _map_active(
     form = (source.format or "").lower()
     path = None
     supported = False
+    feed = None
     match origin:
         case "file":
             form = section.require(
@@ -77,7 +86,11 @@ def _map_active(
                 kind = ListKind.DOUBT
             _not_supported(section, "source", kind, "mqtt sources", "file")
         case "xfr":
-            _not_supported(section, "source", kind, "xfr sources", "file")
+            if form not in ("", "rpz"):
+                section.warn("format", f"is not looked at: what is transferred is rpz, and not {shown(source.format)}")
+            form = "rpz"
+            feed = map_feed(section, source, folder, feeds)
+            supported = True
         case _:
             pass  # an error is noted already
     if source.required and kind is not ListKind.ALLOW:
@@ -100,6 +113,7 @@ def _map_active(
         brake=map_source_brake(section.at("brake"), source.brake, brake),
         action=_action_of(section, source.action, kind, redirect),
         weight=_weight_of(section, source.weight, kind),
+        feed=feed,
     )
 
 
