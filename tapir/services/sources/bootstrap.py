@@ -10,6 +10,7 @@ configuration comes along, whatever it sends.
 `keep_trying` ends with the first success; a source that is told to fetch again starts it again.
 """
 
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,8 @@ from tapir.model.errors import TapirError
 FIRST_PAUSE: Final = 10.0
 LONGEST_PAUSE: Final = 900.0
 """Seconds between attempts: twice as long after each, and up to half of that more or less."""
+LONGEST_WAIT: Final = 30.0
+"""Seconds for which messages are held back."""
 
 
 @attrs.frozen(kw_only=True)
@@ -87,35 +90,60 @@ async def keep_trying(
     wanted: Callable[[], bool],
     log: logging.LoggerAdapter[logging.Logger],
 ) -> None:
-    """Fetch until it succeeds, or is not `wanted` any more after a failure (the list is no longer empty).
+    """Fetch until it succeeds; only once where it is not `wanted` as this begins (a list that has something already).
 
-    `deliver` gets the result, or the first failure only: whoever holds back messages for it lets go of them then, since
-    merging by name is right at any later time, too. A failure is logged once, and the success that follows it.
+    `deliver` gets the result. Before that it gets the first failure, or, after `LONGEST_WAIT`, that it takes its time:
+    whoever holds back messages lets go of them then, since merging by name is right at any later time, too. A failure
+    is logged once, and the success that follows it.
     """
-    pause = FIRST_PAUSE
-    failed = False
-    while True:
+    needed = wanted()
+    try:
+        result = await _first(bootstrapper, deliver)
+    except BootstrapFailed as exc:
+        then = "it is tried again in a while" if needed else "it is tried again with the next start"
+        log.warning("%s; what is held stays, and %s", exc, then)
+        await deliver(exc)
+        if not needed:
+            return
+        result = await _again(bootstrapper)
+    log.info(
+        "bootstrap: %d names from %s (%s); %d had ended, %d are no names",
+        len(result.observations),
+        result.server,
+        result.form,
+        result.expired,
+        result.refused,
+    )
+    await deliver(result)
+
+
+async def _first(
+    bootstrapper: Bootstrapper, deliver: Callable[[BootstrapResult | BootstrapFailed], Awaitable[object]]
+) -> BootstrapResult:
+    """The first attempt, for which others wait, though not for ever. Raises BootstrapFailed."""
+
+    async def end_the_wait() -> None:
+        await trio.sleep(LONGEST_WAIT)
+        await deliver(BootstrapFailed(f"bootstrap takes longer than {LONGEST_WAIT:g} s, and goes on"))
+
+    end: BootstrapResult | BootstrapFailed
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end_the_wait)
         try:
-            result = await bootstrapper.fetch()
+            end = await bootstrapper.fetch()
         except BootstrapFailed as exc:
-            if not failed:
-                log.warning("%s; what is held stays, and it is tried again later", exc)
-                await deliver(exc)
-            failed = True
-        else:
-            log.info(
-                "bootstrap: %d names from %s (%s); %d had ended, %d are no names",
-                len(result.observations),
-                result.server,
-                result.form,
-                result.expired,
-                result.refused,
-            )
-            await deliver(result)
-            return
-        if not wanted():
-            return
+            end = exc
+        nursery.cancel_scope.cancel()
+    if isinstance(end, BootstrapFailed):
+        raise end
+    return end
+
+
+async def _again(bootstrapper: Bootstrapper) -> BootstrapResult:
+    """Further attempts until one succeeds, with longer and longer pauses."""
+    pause = FIRST_PAUSE
+    while True:
         await trio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  spreading, no secret
-        if not wanted():
-            return
         pause = min(2 * pause, LONGEST_PAUSE)
+        with contextlib.suppress(BootstrapFailed):  # told already
+            return await bootstrapper.fetch()

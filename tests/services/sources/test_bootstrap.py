@@ -11,6 +11,7 @@ from tapir.model.blocks import ObservationBlock
 from tapir.services.sources.bootstrap import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
+    LONGEST_WAIT,
     BootstrapFailed,
     BootstrapResult,
     keep_trying,
@@ -63,7 +64,7 @@ async def test_a_failure_is_told_once_however_often_it_repeats(
     assert isinstance(failed, BootstrapFailed)
     assert result is RESULT
     assert len(caplog.messages) == 2
-    assert caplog.messages[0].endswith("none is configured; what is held stays, and it is tried again later")
+    assert caplog.messages[0].endswith("none is configured; what is held stays, and it is tried again in a while")
     pauses = [after - before for before, after in zip(scripted.at, scripted.at[1:], strict=False)]
     assert FIRST_PAUSE * 0.5 <= pauses[0] <= FIRST_PAUSE * 1.5
     assert FIRST_PAUSE <= pauses[1] <= FIRST_PAUSE * 3
@@ -71,10 +72,28 @@ async def test_a_failure_is_told_once_however_often_it_repeats(
     assert pauses[-1] >= LONGEST_PAUSE * 0.5
 
 
-async def test_it_ends_when_it_is_not_wanted_any_more(autojump_clock: MockClock) -> None:
+async def test_a_list_that_has_something_is_asked_for_once(autojump_clock: MockClock) -> None:
     scripted = Scripted(100)
-    assert len(await run(scripted, lambda: False)) == 1
+    (told,) = await run(scripted, lambda: False)
+    assert isinstance(told, BootstrapFailed)
     assert len(scripted.at) == 1
-    scripted = Scripted(100)
-    await run(scripted, lambda: trio.current_time() - scripted.at[0] < 5)
-    assert len(scripted.at) == 1
+
+
+async def test_an_empty_list_is_wanted_also_when_something_came_meanwhile(autojump_clock: MockClock) -> None:
+    scripted = Scripted(3)
+    assert (await run(scripted, lambda: not scripted.at))[-1] is RESULT
+
+
+async def test_nobody_waits_for_a_slow_server(autojump_clock: MockClock) -> None:
+    class Slow(Scripted):
+        async def fetch(self) -> BootstrapResult:
+            await trio.sleep(2 * LONGEST_WAIT)
+            return await super().fetch()
+
+    told = await run(Slow(0))
+    assert str(told[0]) == "bootstrap takes longer than 30 s, and goes on"
+    assert told[1:] == [RESULT]
+    first, second, result = await run(Slow(1))
+    assert isinstance(first, BootstrapFailed)
+    assert isinstance(second, BootstrapFailed)
+    assert result is RESULT
