@@ -81,7 +81,8 @@ class HttpBootstrapper:
                 return await self._fetch_from(server, access)
             except _NotHere as exc:
                 # The other side may have written some of it: our key, for instance.
-                reasons.append(f"{server}: {shown(str(exc).replace(access.key, '***'))}")
+                text = str(exc).replace(access.key, "***") if access.key else str(exc)
+                reasons.append(f"{server}: {shown(text)}")
         raise BootstrapFailed(
             f"no server has the list {self._list_name} for us: {'; '.join(reasons) or 'none is configured'}"
         )
@@ -194,7 +195,9 @@ def _read_key(settings: BootstrapSettings) -> str:
             raise _NotHere(f"{where}: {exc.strerror}") from exc
         except UnicodeDecodeError:
             key = ""
-    # Whatever stands in a header has to; the key itself is never shown.
-    if not key or not key.isascii() or not key.isprintable() or key != key.strip():
+        if not key:
+            raise _NotHere(f"{where} holds no key; needed is one line of ASCII")
+    # What a header cannot hold; an empty key is one that upstream's server takes any key for.
+    if not key.isascii() or not key.isprintable() or key != key.strip():
         raise _NotHere(f"{where} holds no key; needed is one line of ASCII")
     return key

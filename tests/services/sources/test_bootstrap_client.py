@@ -310,10 +310,17 @@ async def test_the_key_of_a_file_is_read_each_time(tmp_path: Path) -> None:
         assert said(await fetcher.fetch()) == EXPECTED
 
 
-async def test_no_key_is_no_request() -> None:
-    assert "`bootstrapkey` holds no key" in await failure("127.0.0.1:1", key="")
-    with pytest.raises(BootstrapFailed, match="holds no key"):
+async def test_what_cannot_be_a_key_is_not_sent() -> None:
+    with pytest.raises(BootstrapFailed, match="`bootstrapkey` holds no key"):
         await bootstrapper("127.0.0.1:1", key="a\r\nb").fetch()
+
+
+async def test_an_empty_key_is_shown_like_any() -> None:
+    async with limited(), serving(Upstream(key="")) as server:
+        assert said(await bootstrapper(server, key="").fetch()) == EXPECTED
+    async with limited(), serving(web_site) as server:
+        with pytest.raises(BootstrapFailed, match="it is no POP"):
+            await bootstrapper(server, key="").fetch()
 
 
 def test_a_key_is_in_no_repr() -> None:
