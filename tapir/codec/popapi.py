@@ -290,6 +290,11 @@ def encode_names(entries: ListBlock) -> bytes:
     )
 
 
+def encode_text(text: str) -> bytes:
+    """`text` as a string of JSON."""
+    return _plain(text)
+
+
 def encode_denied_names(entries: ListBlock) -> bytes:
     """The members that `DenylistedNames` has for `entries`."""
     return b",".join(_plain(name) + b":true" for name, _ in _texts(entries))

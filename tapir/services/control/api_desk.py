@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 import trio
+from starlette.requests import Request as HttpRequest
 
 from actors import ActorRef, ActorSystem, AskError, AskFailed, Request
 from tapir.model.errors import TapirError
@@ -107,3 +108,9 @@ class Desk:
             yield
         finally:
             self._expensive.release()
+
+
+def user_of(request: HttpRequest) -> str:
+    """Who gives an order over HTTP, as it is logged and shown: never an address."""
+    certificate: str = request.scope["state"]["peer"].certificate
+    return f"the API ({certificate})" if certificate else "the API"

@@ -7,8 +7,10 @@ from starlette.routing import Router
 
 from tapir.services.control.api_desk import Desk
 from tapir.services.control.bootstrap import bootstrap
+from tapir.services.control.routes_command import command
+from tapir.services.control.routes_debug import debug
 from tapir.services.control.routes_open import open_routes
-from tapir.services.control.routes_v1 import PREFIX, VersionOne, command, debug, ping
+from tapir.services.control.routes_v1 import PREFIX, VersionOne, ping
 from tapir.services.control.routes_v2 import VersionTwo
 
 Message = MutableMapping[str, Any]

@@ -69,11 +69,3 @@ async def ping(desk: Desk, request: Request) -> Response:
 def json_response(body: bytes) -> Response:
     """200, with what is a JSON document already."""
     return Response(body, media_type="application/json")
-
-
-async def command(desk: Desk, request: Request) -> Response:
-    raise NotImplementedError
-
-
-async def debug(desk: Desk, request: Request) -> Response:
-    raise NotImplementedError
