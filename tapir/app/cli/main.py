@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from tapir.app.cli import commands, overrides, zone
+from tapir.app.cli import broker, commands, overrides, zone
 from tapir.app.cli.dawg import dawg_app
 from tapir.version import commit, version
 
@@ -126,16 +126,72 @@ def explain(
 
 
 @app.command()
+def mqtt(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Show the connection with the broker, what is subscribed to, and the global configuration."""
+    raise typer.Exit(broker.mqtt(commands.find_state_dir(config_dir, state_dir), as_json=as_json))
+
+
+@app.command()
 def accept(
-    what: Annotated[str, typer.Argument(help="`zone`, or the id of a source.")],
+    what: Annotated[str, typer.Argument(help="`zone`, `clock`, or the id of a source.")],
     config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Accept a change that the brake holds back."""
+    """Accept a change that the brake holds back, or that the wall clock is right after it was set."""
     raise typer.Exit(
         commands.steer(commands.find_state_dir(config_dir, state_dir), "accept", as_json=as_json, what=what)
     )
+
+
+@app.command()
+def names(
+    source: Annotated[str, typer.Argument(help="The id of a source, or the name of its list; default: all.")] = "",
+    below: Annotated[str, typer.Option("--below", metavar="NAME", help="Only NAME and what is below it.")] = "",
+    filter_: Annotated[str, typer.Option("--filter", metavar="TEXT", help="Only names in which TEXT stands.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="How many names; 0: all.")] = 0,
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the names on lists: domain, list, format, filter, flags. With --json, an object a line."""
+    from tapir.app.cli import names as listing
+
+    folder = commands.find_state_dir(config_dir, state_dir)
+    raise typer.Exit(listing.names(folder, source, suffix=below, containing=filter_, limit=limit, as_json=as_json))
+
+
+@app.command()
+def sources(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Show every source: files, feeds and observed lists, and what is wrong with them."""
+    from tapir.app.cli import sources as listing
+
+    raise typer.Exit(listing.sources(commands.find_state_dir(config_dir, state_dir), as_json=as_json))
+
+
+@app.command()
+def refresh(
+    source: Annotated[str, typer.Argument(help="The id of a source.")],
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Of a feed: transfer all of its zone, also when its serial went back.")
+    ] = False,
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a source look now whether there is something new."""
+    from tapir.app.cli import refresh as refreshing
+
+    folder = commands.find_state_dir(config_dir, state_dir)
+    raise typer.Exit(refreshing.refresh(folder, source, whole=whole, as_json=as_json))
+
+
+@app.command()
+def events(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Show the exceptional events: what lasts, and what was lately."""
+    from tapir.app.cli import refresh as refreshing
+
+    raise typer.Exit(refreshing.events(commands.find_state_dir(config_dir, state_dir), as_json=as_json))
 
 
 Lasting = Annotated[

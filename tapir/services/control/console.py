@@ -34,6 +34,7 @@ from tapir.model.errors import TapirError
 from tapir.model.messages.lists import AcceptSource
 from tapir.model.messages.local import MAX_SECONDS, GetOverrides, RemoveOverride, SetOverride
 from tapir.model.messages.zone import AcceptZone
+from tapir.services.control.broker import describe_broker
 from tapir.services.control.explaining import explain_name
 from tapir.services.control.orders import ORDERS, accept_clock
 from tapir.services.control.overriding import override
@@ -280,6 +281,10 @@ class _Client:
         """What is allowed, denied and doubted by hand."""
         return await self._ask(request, self._refs.overrides, GetOverrides())
 
+    async def mqtt(self, request: ConsoleRequest) -> object:
+        """The connection with the broker, and the global configuration."""
+        return await describe_broker(self._system, partial(self._ask, request))
+
     async def accept(self, request: ConsoleRequest) -> object:
         """The operator accepts what a brake holds, `zone` or the id of a source, or that the `clock` is right."""
         what = request.text("what")
@@ -368,6 +373,7 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "override-set": _Client.override_set,
     "override-remove": _Client.override_remove,
     "overrides": _Client.overrides,
+    "mqtt": _Client.mqtt,
     "accept": _Client.accept,
     **dict.fromkeys(ORDERS, _Client.order),
     **dict.fromkeys(ZONE_OPS, _Client.zone),
