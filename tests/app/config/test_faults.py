@@ -165,9 +165,8 @@ SOURCE = [
     ({"filename": None}, "2: sources.x.filename: missing; needed is the path of the list"),
     ({"filename": ""}, "8: sources.x.filename: has no value; needed is the path of the list"),
     (
-        {"type": "allowlist", "source": "xfr"},
-        "6: sources.x.source: xfr sources are not supported by this version, and without this allowlist its names "
-        "would be blocked; allowed is file, or `active: false`",
+        {"source": "xfr", "format": "rpz", "zone": "feed.example"},
+        "2: sources.x.upstream: missing; needed is the primary's address, HOST:port, such as 192.0.2.53:53",
     ),
     (
         {"format": "csv", "column": "' '"},

@@ -147,17 +147,6 @@ def test_an_inactive_source_may_be_half_written(write_config, entry):
     assert (source.id, source.name, source.active, source.supported, source.required) == ("x", "x", False, False, False)
 
 
-@pytest.mark.parametrize(
-    ("keys", "kind"),
-    [
-        ({"source": "xfr", "format": "rpz"}, ListKind.DENY),
-    ],
-)
-def test_what_is_not_supported_takes_no_part_and_holds_nothing_up(write_config, source_text, keys, kind):
-    (source,) = load(write_config(sources=source_text(**keys))).sources
-    assert (source.active, source.supported, source.required, source.kind) == (True, False, False, kind)
-
-
 @pytest.mark.parametrize("kind", list(ListKind))
 def test_a_dawg_file_may_feed_a_list_of_any_kind(write_config, source_text, kind):
     (source,) = load(write_config(sources=source_text(format="DAWG", type=kind.value))).sources

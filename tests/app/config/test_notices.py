@@ -124,9 +124,8 @@ SOURCE = [
     ({"filname": "a"}, "warning {SOURCES}:9: sources.x.filname: unknown key, ignored; did you mean `filename`?"),
     ({"required": "true"}, "warning {SOURCES}:9: sources.x.required: counts for allowlists only; this is a denylist"),
     (
-        {"source": "xfr"},
-        "warning {SOURCES}:6: sources.x.source: xfr sources are not supported by this version; this denylist takes no "
-        "part, and nothing waits for it",
+        {"source": "xfr", "upstream": "192.0.2.1", "zone": "feed.example"},
+        "warning {SOURCES}:7: sources.x.format: is not looked at: what is transferred is rpz, and not 'domains'",
     ),
     (
         {"column": "name"},
