@@ -2,18 +2,22 @@
 
 import sys
 from collections.abc import Iterable
+from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
 import attrs
 
 from tapir.app.config import AccessConfig, Config, SocketAddress, SourceConfig, TlsConfig
+from tapir.app.config.feeds import is_address
 from tapir.codec.tsig import TsigKey
 from tapir.model.actions import ListKind
 from tapir.model.messages.feeds import CATCH_ALLS, derived_source
 from tapir.model.messages.local import LISTS, SOURCES
 from tapir.model.names import Name
 from tapir.services.authority.access import AccessRule, Secured
+from tapir.services.authority.feeds import FeedAccess
 from tapir.services.authority.notifier import NotifierSettings
 from tapir.services.authority.server import ServerSettings, TlsSettings
 from tapir.services.evaluator.brake import BrakeSettings
@@ -159,6 +163,7 @@ def server_settings(
             *(_access_rule(access, alone=False) for access in config.server.access),
         ),
         keys=config.keys,
+        feeds=tuple(_feed_access(source) for source in running_sources(config) if source.feed is not None),
         tls=TlsSettings(
             addresses=_addresses(tls.addresses),
             certificate=tls.certificate,
@@ -173,6 +178,28 @@ def server_settings(
         max_connections_per_address=config.server.limits.connections_per_address,
         idle_timeout=config.server.limits.idle_timeout,
     )
+
+
+def _feed_access(source: SourceConfig) -> FeedAccess:
+    """Who may say that the feed of `source` has changed: its primaries, or whom it names, with a key that it has."""
+    feed = source.feed
+    if feed is None:
+        raise AssertionError(f"{source.id} has no feed")  # who calls sees to that
+    label = f"sources.{source.id}"
+    make = partial(AccessRule, label=label, kinds=frozenset({QueryKind.NOTIFY}))
+    if feed.notify_from is not None:
+        keys = frozenset(primary.key for primary in feed.primaries if primary.key is not None)
+        rules = [make(networks=feed.notify_from, keys=keys)]
+    else:
+        rules = [
+            make(
+                networks=(ip_network(primary.host.partition("%")[0]),),
+                keys=frozenset({primary.key} if primary.key is not None else ()),
+            )
+            for primary in feed.primaries
+            if is_address(primary.host)
+        ]
+    return FeedAccess(source=source.id, zone=feed.zone, label=label, rules=tuple(rules))
 
 
 def _access_rule(access: AccessConfig, *, alone: bool) -> AccessRule:

@@ -1,10 +1,7 @@
 """A policy change that flips a tenth of a million names: what it costs, and what those who ask meanwhile feel of it."""
 
-import json
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,49 +9,11 @@ from collections.abc import Callable
 import dns.message
 import dns.query
 import pytest
-from benching import NAMES, ROUNDS, Ratios, ask_soa, make_names, wait_for_zone
+from benching import IDLE_SECONDS, NAMES, ROUNDS, Prober, Ratios, ask_soa, make_names, wait_for_zone
 from peers import ZONE, Pop, free_port
 
 FLIPPED = NAMES // 10
 REACH_WAITING = 5.0
-IDLE_SECONDS = 5.0
-
-
-PROBER = """
-import json, socket, sys, threading, time
-query, port = bytes.fromhex(sys.argv[1]), int(sys.argv[2])
-stop, took = threading.Event(), []
-threading.Thread(target=lambda: (sys.stdin.read(), stop.set())).start()
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-    asker.connect(("127.0.0.1", port))
-    asker.settimeout(10)
-    while not stop.wait(0.001):
-        begun = time.perf_counter()
-        asker.send(query)
-        asker.recv(4096)
-        took.append(time.perf_counter() - begun)
-print(json.dumps(took))
-"""
-
-
-class Prober:
-    """Asks for the SOA once a millisecond, in a process of its own, and notes how long each answer took."""
-
-    def __init__(self, port: int) -> None:
-        query = dns.message.make_query(f"{ZONE}.", "SOA").to_wire()
-        self._command = [sys.executable, "-c", PROBER, query.hex(), str(port)]
-        self.took: list[float] = []
-
-    def __enter__(self) -> "Prober":
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.took = json.loads(self._process.communicate(timeout=60)[0])
-
-    def percentile(self, share: float) -> float:
-        """The time within which `share` of the answers came."""
-        return sorted(self.took)[int(share * (len(self.took) - 1))]
 
 
 @pytest.fixture

@@ -5,11 +5,15 @@ the median of the ratios gates. `TAPIR_BENCH_NAMES` makes the zone smaller while
 is promised at a million.
 """
 
+import json
 import os
 import random
+import signal
 import socket
 import statistics
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,6 +29,8 @@ from peers import ZONE, Daemon, free_port, wait_until
 
 NAMES: Final = int(os.environ.get("TAPIR_BENCH_NAMES", "1000000"))
 ROUNDS: Final = int(os.environ.get("TAPIR_BENCH_ROUNDS", "5"))
+IDLE_SECONDS: Final = 5.0
+"""for which the peace is measured that a Prober's other figures are held against"""
 APEX_RECORDS: Final = 4
 """SOA twice and two NS, around the rules of a transfer"""
 
@@ -49,11 +55,14 @@ class Key:
 
 @attrs.define(kw_only=True)
 class Knot:
-    """A knotd that is primary of our zone, from a zone file."""
+    """A knotd that is primary of our zone, or of another, from a zone file."""
 
     directory: Path
     port: int
     program: str
+    zone: str = ZONE
+    whole: bool = False
+    """it keeps no differences, so every transfer is one of all of the zone"""
     key: Key | None = None
     downstream: int | None = None
     daemon: Daemon | None = None
@@ -65,8 +74,9 @@ class Knot:
     def write_zone(self, names: Iterable[str], *, serial: int = 1) -> None:
         """NXDOMAIN for each of `names`."""
         with self.zone_file.open("w") as out:
-            out.write(f"$ORIGIN {ZONE}.\n$TTL 3600\n@ SOA mname. hostmaster.dnstapir.se. {serial} 60 60 86400 60\n")
-            out.write(f"@ NS ns1.{ZONE}.\n@ NS ns2.{ZONE}.\n")
+            out.write(f"$ORIGIN {self.zone}.\n$TTL 3600\n")
+            out.write(f"@ SOA mname. hostmaster.dnstapir.se. {serial} 60 60 86400 60\n")
+            out.write(f"@ NS ns1.{self.zone}.\n@ NS ns2.{self.zone}.\n")
             out.writelines(f"{name} CNAME .\n" for name in names)
 
     def write_config(self) -> None:
@@ -85,11 +95,15 @@ class Knot:
         if key is not None:
             parts.append(f"    key: {key.name}\n")
         parts.append(
-            f"zone:\n  - domain: {ZONE}.\n    storage: {self.directory}\n    file: zone\n    acl: all\n"
-            # As we do: what differs in the file counts, whatever serial is written there.
-            "    zonefile-load: difference-no-serial\n    journal-content: all\n"
-            "    serial-policy: increment\n    zonefile-sync: -1\n"
+            f"zone:\n  - domain: {self.zone}.\n    storage: {self.directory}\n    file: zone\n    acl: all\n"
+            "    zonefile-sync: -1\n"
         )
+        if self.whole:
+            parts.append("    zonefile-load: whole\n    journal-content: none\n")
+        else:
+            # As we do: what differs in the file counts, whatever serial is written there.
+            parts.append("    zonefile-load: difference-no-serial\n    journal-content: all\n")
+            parts.append("    serial-policy: increment\n")
         if self.downstream is not None:
             parts.append("    notify: down\n")
         (self.directory / "knot.conf").write_text("".join(parts))
@@ -99,8 +113,13 @@ class Knot:
         self.write_config()
         begun = time.perf_counter()
         self.daemon = Daemon.start("knotd", [self.program, "-c", "knot.conf"], directory=self.directory)
-        wait_for_zone(self.port, self.daemon)
+        wait_for_zone(self.port, self.daemon, zone=self.zone)
         return time.perf_counter() - begun
+
+    def reload(self) -> None:
+        """Let it read the zone file again."""
+        assert self.daemon is not None
+        self.daemon.process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         assert self.daemon is not None
@@ -133,9 +152,9 @@ def make_knot(
 # -- readers
 
 
-def ask_soa(port: int, *, timeout: float = 0.5) -> int | None:
+def ask_soa(port: int, *, timeout: float = 0.5, zone: str = ZONE) -> int | None:
     """The serial that the server at `port` answers with; None for no answer, or one without the zone."""
-    query = struct.pack("!6H", 7, 0, 1, 0, 0, 0) + _question("SOA")
+    query = struct.pack("!6H", 7, 0, 1, 0, 0, 0) + _question("SOA", zone)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
         asker.settimeout(timeout)
         asker.connect(("127.0.0.1", port))
@@ -149,19 +168,21 @@ def ask_soa(port: int, *, timeout: float = 0.5) -> int | None:
     return dns.message.from_wire(reply).answer[0][0].serial  # type: ignore[no-any-return]
 
 
-def wait_for_zone(port: int, daemon: Daemon, *, serial: int | None = None, seconds: float = 300) -> None:
+def wait_for_zone(
+    port: int, daemon: Daemon, *, serial: int | None = None, seconds: float = 300, zone: str = ZONE
+) -> None:
     """Wait until the zone is answered for, under `serial` if that is given."""
 
     def served() -> bool:
         assert daemon.alive(), daemon.output()
-        found = ask_soa(port)
+        found = ask_soa(port, zone=zone)
         return found is not None and serial in (None, found)
 
     wait_until(served, what=f"{daemon.name} to serve", seconds=seconds, pause=0.002)
 
 
-def _question(rdtype: str) -> bytes:
-    labels = b"".join(bytes((len(label),)) + label.encode() for label in ZONE.split("."))
+def _question(rdtype: str, zone: str) -> bytes:
+    labels = b"".join(bytes((len(label),)) + label.encode() for label in zone.split("."))
     return labels + b"\0" + struct.pack("!2H", dns.rdatatype.from_text(rdtype), 1)
 
 
@@ -220,6 +241,45 @@ def read_messages(port: int, *, records: int, key: Key | None = None) -> tuple[b
             messages.append(message)
             found += int.from_bytes(message[6:8], "big")
     return mac, messages
+
+
+# -- who asks meanwhile
+
+_PROBER: Final = """
+import json, socket, sys, threading, time
+query, port = bytes.fromhex(sys.argv[1]), int(sys.argv[2])
+stop, took = threading.Event(), []
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set())).start()
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+    asker.connect(("127.0.0.1", port))
+    asker.settimeout(10)
+    while not stop.wait(0.001):
+        begun = time.perf_counter()
+        asker.send(query)
+        asker.recv(4096)
+        took.append(time.perf_counter() - begun)
+print(json.dumps(took))
+"""
+
+
+class Prober:
+    """Asks for the SOA once a millisecond, in a process of its own, and notes how long each answer took."""
+
+    def __init__(self, port: int) -> None:
+        query = dns.message.make_query(f"{ZONE}.", "SOA").to_wire()
+        self._command = [sys.executable, "-c", _PROBER, query.hex(), str(port)]
+        self.took: list[float] = []
+
+    def __enter__(self) -> "Prober":
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.took = json.loads(self._process.communicate(timeout=60)[0])
+
+    def percentile(self, share: float) -> float:
+        """The time within which `share` of the answers came."""
+        return sorted(self.took)[int(share * (len(self.took) - 1))]
 
 
 # -- figures

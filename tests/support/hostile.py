@@ -126,8 +126,8 @@ class Hostile:
         with contextlib.suppress(OSError):
             while not self._stopped.is_set():
                 query, peer = udp.recvfrom(65535)
-                if len(query) > 2 and query[2] & 0x80:
-                    continue  # an answer to our NOTIFY
+                if len(query) < 12 or query[2] & 0x80:
+                    continue  # an answer to our NOTIFY, or the end
                 id_, rdtype, _ = _read(query)
                 self.asked[f"udp {_TYPES.get(rdtype, rdtype)}"] += 1
                 udp.sendto(self._reply(id_, rdtype)[2:], peer)
@@ -251,3 +251,16 @@ def backwards(primary: Hostile, id_: int, rdtype: int, held: int | None) -> Iter
 def garbage(primary: Hostile, id_: int, rdtype: int, held: int | None) -> Iterator[bytes]:
     """Messages that are none."""
     yield struct.pack("!H", 600) + struct.pack("!6H", id_, 0x8400, 1, 50, 0, 0) + b"\xff" * 588
+
+
+def hang_up(primary: Hostile, id_: int, rdtype: int, held: int | None) -> Iterator[bytes]:
+    """Nothing, and the end."""
+    yield from ()
+
+
+def slowly(primary: Hostile, id_: int, rdtype: int, held: int | None) -> Iterator[bytes]:
+    """All of the truth, in about a second."""
+    for octets in primary.honest(id_, rdtype, held):
+        if not primary.pause(0.01):
+            return
+        yield octets

@@ -342,13 +342,13 @@ def daemons(request: pytest.FixtureRequest) -> Iterator[list[Daemon]]:
 
 @pytest.fixture
 def make_pop(tmp_path: Path) -> Iterator[Callable[..., Pop]]:
-    """Makes products, not yet started; those that run end with the test."""
+    """Makes products, not yet started, of a `kind` of Pop; those that run end with the test."""
     made: list[Pop] = []
 
-    def make(**keys: Any) -> Pop:
+    def make(*, kind: type[Pop] = Pop, **keys: Any) -> Pop:
         directory = tmp_path / f"pop{len(made)}"
         directory.mkdir()
-        made.append(Pop(directory=directory, port=free_port(), **keys))
+        made.append(kind(directory=directory, port=free_port(), **keys))
         return made[-1]
 
     yield make

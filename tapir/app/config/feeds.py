@@ -10,9 +10,9 @@ import attrs
 from tapir.app.config.access import parse_key_of
 from tapir.app.config.files import FeedTlsFile, SourceFile
 from tapir.app.config.report import Invalid, Section
-from tapir.app.config.settings import FeedConfig, FeedPrimaryConfig, FeedTlsConfig
+from tapir.app.config.settings import FeedConfig, FeedPrimaryConfig, FeedTlsConfig, Prefix
 from tapir.app.config.strict import shown
-from tapir.app.config.values import between, one_of, parse_domain, path_in
+from tapir.app.config.values import between, listed, one_of, parse_domain, parse_prefix, path_in
 from tapir.codec.tsig import TsigKey
 from tapir.model.names import NameSyntaxError, parse_name
 from tapir.transport.tls import TlsError, client_context
@@ -48,11 +48,13 @@ def map_feed(section: Section, source: SourceFile, folder: Path, defaults: FeedD
     max_octets = section.parse("max-octets", source.max_octets, between(1024), _MAX_OCTETS)
     max_records = section.parse("max-records", source.max_records, between(1), _MAX_RECORDS)
     timeout = section.parse("transfer-timeout", source.transfer_timeout, between(1, 86400, unit="seconds"), _PATIENCE)
+    notify_from = _notify_from(section, source, primaries)
     if zone is None or not primaries:
         return None
     return FeedConfig(
         zone=zone,
         primaries=primaries,
+        notify_from=notify_from,
         max_octets=max_octets,
         max_records=max_records,
         transfer_timeout=timeout,
@@ -84,6 +86,20 @@ def _primaries(
             place.error(word, f"{shown(text)} is given twice; a primary is given once")
         found[address] = FeedPrimaryConfig(host=address[0], port=address[1], key=signed_by, tls=secured)
     return tuple(found.values())
+
+
+def _notify_from(
+    section: Section, source: SourceFile, primaries: Sequence[FeedPrimaryConfig]
+) -> tuple[Prefix, ...] | None:
+    if source.notify_from is not None:
+        wanted = "an item is an IP address or a prefix, such as 192.0.2.0/24"
+        return section.parse_each("notify-from", source.notify_from, parse_prefix, wanted=wanted)
+    named = [primary.host for primary in primaries if not is_address(primary.host)]
+    if named:
+        # An address that is looked up now need not be the one that the primary has when it speaks.
+        text = f"NOTIFY is not taken from {listed(named)}, which is a name; say from which addresses it comes"
+        section.note("notify-from", text)
+    return None
 
 
 def _tls_of(section: Section, tls: FeedTlsFile, host: str, folder: Path) -> FeedTlsConfig:
@@ -130,12 +146,19 @@ def _split(text: str) -> tuple[str, str]:
     raise Invalid(f"{shown(text)} is no address; allowed is HOST:port, and for IPv6 [ADDRESS]:port")
 
 
+def is_address(host: str) -> bool:
+    """Whether `host` is an IP literal."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _parse_host(text: str) -> str:
     """An IP literal, or the name of a host, as it is looked up."""
-    try:
+    if is_address(text):
         return str(ip_address(text))
-    except ValueError:
-        pass
     try:
         if not text or text.replace(".", "").isdecimal():
             raise Invalid(f"{shown(text)} is neither an IP address nor the name of a host; {_WANTED_ADDRESS}")

@@ -335,6 +335,7 @@ class SourceFile:
     required: bool | None = None
     poll_interval: int | None = None
     primaries: tuple[FeedPrimaryFile, ...] | None = None
+    notify_from: tuple[str | None, ...] | None = None
     tsig_key: str | None = None
     tls: FeedTlsFile | None = None
     max_octets: int | None = None
@@ -342,6 +343,10 @@ class SourceFile:
     transfer_timeout: int | None = None
     other_triggers: str | None = None
     feed_actions: bool | None = None
+    signers: tuple[str | None, ...] | None = None
+    bootstrap_key_file: str | None = None
+    bootstrap_verify: bool | None = None
+    bootstrap_ca: str | None = None
     brake: SourceBrakeFile = SourceBrakeFile()
 
 

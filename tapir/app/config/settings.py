@@ -99,11 +99,32 @@ class SourceBrakeConfig:
 
 
 @attrs.frozen(kw_only=True)
+class BootstrapConfig:
+    """Where a list is fetched from to begin with; `url` has one `%s` for the server, and servers are asked in order."""
+
+    servers: tuple[str, ...]
+    url: str
+    key: str = attrs.field(default="", repr=False)
+    key_file: Path | None = None
+    """holds the key, which `key` then does not"""
+    verify: bool = True
+    ca: Path | None = None
+    """None is what the system trusts"""
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+
+@attrs.frozen(kw_only=True)
 class ObservationsConfig:
     """What an mqtt source goes by; unless it is `immutable`, the global configuration may name another topic."""
 
     topic: str
     immutable: bool = False
+    signers: tuple[str, ...] | None = None
+    """the `kid`s that may sign for it; None: every key of the keystore"""
+    reaper_interval: int = 60
+    """seconds; names whose time is over leave at the ends of such intervals"""
+    bootstrap: BootstrapConfig | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -136,6 +157,8 @@ class FeedConfig:
 
     zone: Name
     primaries: tuple[FeedPrimaryConfig, ...]
+    notify_from: tuple[Prefix, ...] | None
+    """who may say that it has changed; None for its primaries"""
     max_octets: int
     max_records: int
     transfer_timeout: int
