@@ -25,6 +25,7 @@ from actors import (
     Overflow,
     Strategy,
     SupervisorSpec,
+    UnknownActor,
 )
 from tapir.app.config import Config, tls_after_reload
 from tapir.app.config.inforce import pack_in_force
@@ -98,7 +99,9 @@ class Tree:
         self._link = Uplink(system=system, state=state, apply=self._learn)
         self._mqtt = self._link.mqtt
         self._overrides = system.ref(f"sources/{LOCAL}")
-        self._origins = OriginRefs(lists=self._lists, events=self._watchers.events)
+        self._origins = OriginRefs(
+            lists=self._lists, events=self._watchers.events, session=self._mqtt, clock=self._watchers.clock
+        )
         # What this process began with: some of it no reload changes, however many follow each other.
         self._beginning: Config | None = None
         # What the files said last, and what holds: that, under the global configuration.
@@ -251,6 +254,8 @@ class Tree:
             events=self._watchers.events,
             clock=self._watchers.clock,
             telemetry=self._watchers.telemetry,
+            mqtt=self._mqtt,
+            present=self._is_run,
             api=self._api,
             source=self._source_ref,
         )
@@ -298,6 +303,13 @@ class Tree:
             ),
             intensity=_CONTROL_INTENSITY,
         )
+
+    def _is_run(self, ref: ActorRef[Any]) -> bool:
+        try:
+            self._system.find(ref.path)
+        except UnknownActor:
+            return False
+        return True
 
     def _expiring_sources(self) -> tuple[ActorRef[Any], ...]:
         """The actors of the sources whose names expire."""

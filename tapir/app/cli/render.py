@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-_GOOD: Final = {"running", "fresh", "serving", "acknowledged"}
-_BAD: Final = {"stuck", "failed", "held", "paused", "braked", "unsaved", "empty"}
+_GOOD: Final = {"running", "fresh", "serving", "acknowledged", "current", "transferring", "connected"}
+_BAD: Final = {"stuck", "failed", "held", "paused", "braked", "unsaved", "empty", "expired"}
 
 
 def ago(microseconds: int | None, now: float) -> str:
@@ -62,6 +62,7 @@ def _head(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
     return [
         render_process(status, now=now),
         render_health(status.get("health")),
+        *render_urgent(status, now=now),
         render_zone(status.get("zone"), now=now),
     ]
 
@@ -69,6 +70,7 @@ def _head(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
 def _detail(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
     return [
         render_sources(status.get("sources"), status.get("health"), now=now),
+        *render_broker(status, now=now),
         render_secondaries(status.get("secondaries"), status.get("zone"), now=now),
         render_server(status.get("server")),
     ]
@@ -93,12 +95,47 @@ def render_health(health: Any) -> RenderableType:
     return Group(*lines)
 
 
+def render_urgent(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
+    """A line for each exceptional event that lasts, one while nothing expires; nothing where all is well."""
+    lines: list[RenderableType] = []
+    events = status.get("events")
+    if (failure := _failure(events)) is not None and events is not None:
+        lines.append(Text(f"  events: {failure}", style="red"))
+    elif isinstance(events, list):
+        for each in events:
+            if each["cleared_at"] is None:
+                text = f"  {each['kind']} {each['subject']}, for {age(each['at'], now)}: {each['text']} ({each['id']})"
+                lines.append(Text(text, style="bold yellow"))
+    clock = status.get("clock")
+    if isinstance(clock, Mapping) and clock.get("held"):
+        until = "" if clock["released_at"] is None else f" until {clock_time(clock['released_at'])[:8]} UTC"
+        lines.append(Text(f"  no name expires{until}: the wall clock is in doubt", style="bold yellow"))
+    return lines
+
+
+def render_broker(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
+    """A line on the broker, where there is one."""
+    mqtt = status.get("mqtt")
+    if mqtt is None:
+        return []
+    if (failure := _failure(mqtt)) is not None:
+        return [Text(f"\nmqtt: {failure}", style="red")]
+    text = Text(f"\nmqtt {mqtt['broker']}  ")
+    text.append(mqtt["state"], style=style(mqtt["state"]))
+    text.append(f" {age(mqtt['since'], now)}" if mqtt["since"] is not None else "")
+    messages = sum(topic["messages"] for topic in mqtt["topics"])
+    text.append(f"; {len(mqtt['topics'])} topics, {messages} messages, {mqtt['unacknowledged']} not stored yet")
+    if mqtt["trouble"]:
+        text.append(f"\nmqtt: {mqtt['trouble']}", style="red")
+    return [text]
+
+
 def render_zone(zone: Any, *, now: float) -> RenderableType:
     """Serial, size, and how far back the journal reaches."""
     if (failure := _failure(zone)) is not None:
         return Text(f"\nzone: {failure}", style="red")
     text = Text(f"\nzone {zone['zone']}  ")
-    text.append(zone["state"], style=_style(zone["state"]))
+    text.append(zone["state"], style=style(zone["state"]))
     if zone["serial"] is None:
         text.append("  no version yet: queries are answered SERVFAIL, secondaries keep what they have")
     else:
@@ -146,7 +183,7 @@ def render_sources(sources: Any, health: Any, *, now: float) -> RenderableType:
             notes.append(Text(f"{source['id']} {trouble}: {source['error']}", style="red"))
         table.add_row(
             source["id"],
-            Text(source["state"], style=_style(source["state"])),
+            Text(source["state"], style=style(source["state"])),
             source["kind"],
             source["name"],
             str(source["names"]),
@@ -238,7 +275,7 @@ def _grow(tree: Tree, node: Mapping[str, Any]) -> None:
 def node_line(node: Mapping[str, Any]) -> Text:
     """One actor or supervisor on one line."""
     line = Text(f"{node['name']}  ")
-    line.append(node["status"], style=_style(node["status"]))
+    line.append(node["status"], style=style(node["status"]))
     if node.get("strategy"):
         line.append(f"  {node['strategy']}", style="dim")
     if node.get("current"):
@@ -268,7 +305,8 @@ def _failure(part: Any) -> str | None:
     return None
 
 
-def _style(state: str) -> str:
+def style(state: str) -> str:
+    """How a word for a state is shown."""
     if state in _GOOD:
         return "green"
     return "bold red" if state in _BAD else "yellow"

@@ -5,10 +5,14 @@ from typing import Any, Final
 
 from actors import Delivery
 from tapir.model.messages.events import AcceptClock, GetClock, GetEvents
-from tapir.model.messages.lists import GetSources, RefreshSource, SourcesStatus
+from tapir.model.messages.feeds import TransferWhole
+from tapir.model.messages.lists import GetSources, RefreshSource, SourcesStatus, SourceStatus
 from tapir.services.control.explaining import Asker
+from tapir.services.control.listing import list_names, list_sources, takes_part
 from tapir.services.control.protocol import ConsoleRequest, ProtocolError
 from tapir.services.control.status import ControlRefs
+
+_PATIENCE: Final = 1.0
 
 Order = Callable[[ConsoleRequest, Asker, ControlRefs], Awaitable[object]]
 
@@ -23,20 +27,34 @@ async def _clock(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> obje
     return await ask(present(request, refs.clock), GetClock())
 
 
+async def _sources(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> object:
+    """Every source, with what it knows of itself."""
+    return await list_sources(refs, ask, patience=_PATIENCE)
+
+
 async def _refresh(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> object:
-    """Have a source look now."""
+    """Have a source look now; with `whole`, have a feed transfer all of its zone."""
+    whole = request.arguments.get("whole", False) is True
     id_ = request.text("source")
     status: SourcesStatus = await ask(refs.lists, GetSources())
     source = next((each for each in status.sources if each.id == id_), None)
     if source is None:
         known = ", ".join(sorted(each.id for each in status.sources if not each.internal)) or "there are none"
         raise _refused(request, f"there is no source {id_!r}; known are: {known}")
-    if not source.active or source.state == "unsupported" or refs.source is None:
-        raise _refused(request, f"source {id_} takes no part: it is {source.state}")
+    if not takes_part(source) or refs.source is None:
+        raise _refused(request, f"there is nothing to look at for source {id_}: it is {_standing(source)}")
+    if whole:
+        if source.origin.split(" ")[0] != "xfr":
+            raise _refused(request, f"source {id_} is no feed: there is no zone to transfer")
+        return await ask(refs.source(id_), TransferWhole())
     delivery = refs.source(id_).tell_nowait(RefreshSource())
     if delivery not in (Delivery.DELIVERED, Delivery.COALESCED):
         raise _refused(request, f"source {id_} cannot be told now ({delivery.value}): try again in a moment")
     return f"source {id_} looks now; `tapir sources` shows what it finds"
+
+
+def _standing(source: SourceStatus) -> str:
+    return "always there" if source.internal else source.state
 
 
 async def accept_clock(request: ConsoleRequest, ask: Asker, refs: ControlRefs, *, user: str) -> object:
@@ -58,5 +76,7 @@ def _refused(request: ConsoleRequest, text: str) -> ProtocolError:
 ORDERS: Final[dict[str, Order]] = {
     "exceptional-events": _events,
     "clock": _clock,
+    "names": list_names,
+    "sources": _sources,
     "refresh": _refresh,
 }

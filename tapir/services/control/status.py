@@ -1,15 +1,16 @@
 """One look at everything: the document that `tapir status` shows, asked together of all who know."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
 
 from actors import ActorRef, AskError, Request
-from tapir.model.messages.control import GetHealth
+from tapir.model.messages.control import GetApi, GetHealth
 from tapir.model.messages.events import GetClock, GetEvents
 from tapir.model.messages.lists import GetSources
+from tapir.model.messages.mqtt import GetMqtt
 from tapir.model.messages.policy import GetPolicy
 from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone
 
@@ -45,6 +46,12 @@ class ControlRefs:
     api: ActorRef[Any] | None = None
     source: Callable[[str], ActorRef[Any]] | None = None
     """the actor of a source, by its id"""
+    present: Callable[[ActorRef[Any]], bool] = lambda _: True
+    """whether that actor is run; a reload starts and stops some"""
+
+
+_ALWAYS: Final = frozenset({"server", "secondaries"})
+"""Parts that are None where they are not run; others are left out."""
 
 
 async def gather_status(refs: ControlRefs, *, patience: float) -> dict[str, Any]:
@@ -61,8 +68,11 @@ async def gather_status(refs: ControlRefs, *, patience: float) -> dict[str, Any]
         ("secondaries", refs.notifier, GetSecondaries()),
         ("events", refs.events, GetEvents()),
         ("clock", refs.clock, GetClock()),
+        ("api", refs.api, GetApi()),
+        ("mqtt", refs.mqtt, GetMqtt()),
     ]
-    answers: dict[str, Any] = {name: None for name, _, _ in questions}
+    questions = [each for each in questions if each[1] is None or refs.present(each[1])]
+    answers: dict[str, Any] = {name: None for name, ref, _ in questions if ref is not None or name in _ALWAYS}
 
     async def ask(name: str, ref: ActorRef[Any], question: Request[Any]) -> None:
         try:
