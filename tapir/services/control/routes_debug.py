@@ -137,8 +137,8 @@ async def _reaper_stats(desk: Desk, post: DebugPost) -> Response:
     found: dict[str, dict[int, tuple[str, ...]]] = {}
     later = 0
     source_of = desk.refs.source
-    for source in sources.sources if source_of is not None else ():
-        if source.kind is ListKind.DOUBT and source.active and source.origin == "mqtt":
+    for source in sources.sources:
+        if source_of is not None and source.kind is ListKind.DOUBT and source.active and source.origin == "mqtt":
             export: ObservationsExport = await desk.ask(source_of(source.id), GetObservationsExport())
             found[source.name], more = await desk.run_blocking(reaper_slots, export.observations)
             later += more
