@@ -60,6 +60,11 @@ def feed_path(folder: Path, source: str) -> Path:
     return folder / "feeds" / f"{_file_name(source)}.db"
 
 
+def observations_path(folder: Path, source: str) -> Path:
+    """The database of what the source `source` observed, of the state folder `folder`."""
+    return folder / "observations" / f"{_file_name(source)}.db"
+
+
 def staging_path(folder: Path) -> Path:
     """Where copies of files go that are mapped; made when the first one comes."""
     return folder / "staging"
@@ -142,6 +147,10 @@ class StateDirectory:
     def feed(self, source: str) -> Path:
         """The database of the feed `source`."""
         return feed_path(self.path, source)
+
+    def observations(self, source: str) -> Path:
+        """The database of what the source `source` observed; its folder need not be there."""
+        return observations_path(self.path, source)
 
     def zone(self, name: str) -> Path:
         """The database of the zone `name` (text, trailing dot optional); its folder is made.

@@ -11,6 +11,7 @@ from tapir.app.config.feeds import FeedDefaults
 from tapir.app.config.files import Files
 from tapir.app.config.keys import warn_of_unknown_keys
 from tapir.app.config.mqtt import map_global, map_keystore, map_mqtt
+from tapir.app.config.observations import observation_defaults
 from tapir.app.config.policy import map_policy
 from tapir.app.config.problems import ConfigErrors, Fault, Place
 from tapir.app.config.process import map_log, map_state_dir, note_what_is_not_run
@@ -58,7 +59,13 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
         canary=map_canary(report, rpz, zone),
         server=server,
         sources=map_sources(
-            report, files.sources, folder, brake, redirect=zone.redirect, feeds=_feed_defaults(top, files, keys)
+            report,
+            files.sources,
+            folder,
+            brake,
+            redirect=zone.redirect,
+            feeds=_feed_defaults(top, files, keys),
+            observations=observation_defaults(report, files, folder),
         ),
         outputs=outputs,
         keys=keys,

@@ -5,6 +5,7 @@ from typing import Final
 
 from tapir.app.config.feeds import FeedDefaults, map_feed
 from tapir.app.config.files import SourceBrakeFile, SourceFile
+from tapir.app.config.observations import FORMAT, ObservationDefaults, map_observations
 from tapir.app.config.policy import sayable_action
 from tapir.app.config.problems import format_key
 from tapir.app.config.report import Invalid, Report, Section
@@ -40,12 +41,13 @@ def map_sources(
     *,
     redirect: Name | None,
     feeds: FeedDefaults,
+    observations: ObservationDefaults,
 ) -> tuple[SourceConfig, ...]:
     """Every entry, active or not; relative file names start at `folder`, and REDIRECT leads to `redirect`, if any."""
     if sources is None:
         report.missing(("sources",), "needed is one entry for each source, or `sources: {}` for none")
     found = tuple(
-        _map_active(Section(report, ("sources", name)), name, source, folder, brake, redirect, feeds)
+        _map_active(Section(report, ("sources", name)), name, source, folder, brake, redirect, feeds, observations)
         if source.active
         else _map_inactive(Section(report, ("sources", name)), name, source, folder, brake)
         for name, source in (sources or {}).items()
@@ -62,6 +64,7 @@ def _map_active(
     brake: SourceBrakeConfig,
     redirect: Name | None,
     feeds: FeedDefaults,
+    observations: ObservationDefaults,
 ) -> SourceConfig:
     _check_id(section, id_)
     name = section.require("name", source.name, _parse_name, wanted="needed is the list's name", fallback=id_)
@@ -73,6 +76,7 @@ def _map_active(
     path = None
     supported = False
     feed = None
+    observed = None
     match origin:
         case "file":
             form = section.require(
@@ -81,10 +85,9 @@ def _map_active(
             path = _file_of(section, source.filename, folder)
             supported = True
         case "mqtt":
-            if source.type is not None and kind is not ListKind.DOUBT:
-                section.warn("type", f"an mqtt source is always a doubtlist; this one is not taken as {kind.value}")
-                kind = ListKind.DOUBT
-            _not_supported(section, "source", kind, "mqtt sources", "file")
+            observed = map_observations(section, source, folder, observations)
+            form = FORMAT
+            supported = True
         case "xfr":
             if form not in ("", "rpz"):
                 section.warn("format", f"is not looked at: what is transferred is rpz, and not {shown(source.format)}")
@@ -104,7 +107,8 @@ def _map_active(
         format=form,
         active=True,
         supported=supported,
-        required=kind is ListKind.ALLOW and source.required is not False,
+        # Whether there are observations is up to others, so nothing waits for them unless it is said.
+        required=kind is ListKind.ALLOW and (source.required is True or (source.required is None and observed is None)),
         broad=bool(source.broad),
         path=path,
         column=_column_of(section, source.column, form),
@@ -114,6 +118,7 @@ def _map_active(
         action=_action_of(section, source.action, kind, redirect),
         weight=_weight_of(section, source.weight, kind),
         feed=feed,
+        observations=observed,
     )
 
 

@@ -159,7 +159,7 @@ def test_the_files_of_an_enrolment_start_with_the_two_edits_of_the_guide(enrol):
     assert [output.address for output in config.outputs] == [SocketAddress("192.0.2.53", 53)]
     assert config.policy.denylist_action is Action.NODATA
     (source,) = config.sources
-    assert (source.id, source.name, source.kind, source.supported) == ("tapir1", "dns-tapir", ListKind.DOUBT, False)
+    assert (source.id, source.name, source.kind, source.supported) == ("tapir1", "dns-tapir", ListKind.DOUBT, True)
     assert config.log.level == "debug"
 
 
@@ -174,7 +174,6 @@ def test_what_an_enrolled_operator_is_told(enrol):
         ("dnstapir-pop.yaml", 39, "tapir.mqtt.clientkey"),
         ("dnstapir-pop.yaml", 40, "tapir.mqtt.qos"),
         ("dnstapir-pop.yaml", 54, "log.file"),
-        ("pop-sources.yaml", 7, "sources.tapir1.source"),
         ("pop-policy.yaml", 16, "policy.doubtlist.denytapir.action"),
     ]
 

@@ -103,6 +103,8 @@ def test_a_block_of_the_page_loads(write_config, secrets, block):
     texts = {name[1] or "main": block}
     if "keys" in block and name[1] == "outputs":
         texts["main"] = next(other for other in BLOCKS if "keys:" in other)
+    if "source: mqtt" in block:
+        texts["main"] = next(other for other in BLOCKS if "keystore:" in other)
     folder = write_config(**texts)
     shutil.copytree(secrets, folder, dirs_exist_ok=True)
     config = load(folder)
