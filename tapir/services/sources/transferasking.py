@@ -55,7 +55,7 @@ class FeedAsker:
         """Count a failure; returns what to tell the operator."""
         self.counters[f"failures.{reason_of(exc)}"] += 1
         if isinstance(exc, TransferError) and exc.fault is Fault.ROLLBACK:
-            return f"{exc}; to take it all the same: tapir refresh {self.feed.source} --full"
+            return f"{exc}; to take it all the same: tapir refresh {self.feed.source} --whole"
         return str(exc)
 
     def _counted(self, result: Transferred) -> Transferred:
