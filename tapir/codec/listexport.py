@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import attrs
 
+from tapir.codec.collected import CollectedObservations
 from tapir.codec.gojson import FieldError, Fields
 from tapir.codec.lines import Lines
 from tapir.codec.observations import deadline_of, ttl_of
@@ -22,7 +23,7 @@ from tapir.codec.strictjson import JsonError, load_object
 from tapir.model.actions import ListKind
 from tapir.model.blocks import ObservationBlock
 from tapir.model.errors import TapirError
-from tapir.model.names import Name, NameSyntaxError, format_name, parse_name
+from tapir.model.names import NameSyntaxError, format_name, parse_name
 from tapir.model.tags import MAX_MASK
 
 FORMAT: Final = "tapir-list"
@@ -131,7 +132,7 @@ class _Collected:
         self._source = head.text("source")
         self._timestamp = head.time("timestamp")
         self._max_names = max_names
-        self._entries: dict[Name, tuple[Name, int, int, int]] = {}
+        self._found = CollectedObservations()
         self._count = 0
         self._refused = 0
         self._reason: str | None = None
@@ -150,9 +151,7 @@ class _Collected:
             self._refused += 1
             self._reason = self._reason or exc.reason
             return
-        known = self._entries.get(name)
-        if known is None or known[2] <= observed:
-            self._entries[name] = (name, mask, observed, deadline_of(observed, ttl))
+        self._found.add(name, mask, observed, deadline_of(observed, ttl))
 
     def end(self, fields: Fields) -> None:
         if fields.integer("end", 0, _HIGHEST) != self._count:
@@ -163,7 +162,7 @@ class _Collected:
             source=self._source,
             kind=self._kind,
             timestamp=self._timestamp,
-            observations=ObservationBlock.of(self._entries.values()),
+            observations=self._found.done(),
             refused=self._refused,
             reason=self._reason,
         )

@@ -6,12 +6,12 @@ makes it can do something else between them.
 """
 
 import itertools
-from array import array
 from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 
+from tapir.codec.collected import CollectedObservations
 from tapir.codec.gob.exchange import (
     INTERVAL,
     ImportedList,
@@ -94,8 +94,7 @@ class _Columns(Stream):
         self._begin()
 
     def _begin(self) -> None:
-        self._rows: dict[Name, int] = {}
-        self._tags, self._observed, self._deadlines = array("I"), array("q"), array("q")
+        self._found = CollectedObservations()
         self._refused = 0
         self._reason: str | None = None
 
@@ -110,15 +109,7 @@ class _Columns(Stream):
                 self._reason = self._reason or exc.reason
                 continue
             observed, deadline = times_of(fields.get("TimeAdded", NOTHING), fields.get("TTL", 0))
-            row = self._rows.setdefault(name, len(self._tags))
-            if row == len(self._tags):
-                self._tags.append(fields.get("TagMask", 0))
-                self._observed.append(observed)
-                self._deadlines.append(deadline)
-            elif self._observed[row] <= observed:
-                self._tags[row] = fields.get("TagMask", 0)
-                self._observed[row] = observed
-                self._deadlines[row] = deadline
+            self._found.add(name, fields.get("TagMask", 0), observed, deadline)
 
     def reaper(self, number: int) -> None:
         """Pass over the slots: times hold, whatever stands there."""
@@ -126,13 +117,7 @@ class _Columns(Stream):
 
     def imported(self) -> ImportedList:
         """What was read."""
-        observations = ObservationBlock(
-            names=NameBlock.of(self._rows),
-            tags=self._tags.tobytes(),
-            observed=self._observed.tobytes(),
-            deadlines=self._deadlines.tobytes(),
-        )
-        return ImportedList(observations=observations, refused=self._refused, reason=self._reason)
+        return ImportedList(observations=self._found.done(), refused=self._refused, reason=self._reason)
 
 
 def _slots_of(observations: ObservationBlock, interval: int) -> tuple[list[int], memoryview, list[int]]:
