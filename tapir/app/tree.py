@@ -271,6 +271,7 @@ class Tree:
                 server=self._server if serves else None,
                 lists=self._lists,
                 report=self._report,
+                events=self._watchers.events,
             ),
             mailbox=_QUESTIONS,
         )

@@ -7,6 +7,7 @@ import pytest
 from trio.testing import MockClock
 
 from actors import AskFailed
+from tapir.model.messages.events import GetEvents
 from tapir.model.messages.lists import AcceptSource
 from tapir.model.messages.zone import AcceptZone, HoldZone, ResumeZone
 
@@ -67,13 +68,17 @@ async def test_what_is_held_is_flagged_and_in_effect_once_accepted(
         why = "it shrinks from 1000 to 10 names, by more than 50%"
         assert f"source deny is held back by the brake: {why}; tapir accept deny" in health.warnings
         told = [record.message for record in caplog.records if "tapir accept deny" in record.message]
-        assert told == [
-            "source deny is held: it shrinks from 1000 to 10 names, by more than 50%; to accept that: tapir accept deny"
-        ], "said once"
+        line, event = told  # said once, and once more with the identifier that Core knows it by
+        assert line == f"source deny is held: {why}; to accept that: tapir accept deny"
+        (raised,) = await life.ask("control/events", GetEvents())
+        assert event == f"event {raised.id} source-held deny: {raised.text}"
+        assert why in raised.text
         assert await life.ask("evaluator/lists", AcceptSource(source="deny"))
         second = await life.secondary.wait_versions(2)
         assert (life.now, second.serial, second.rules) == (100, 2, denied(10))
         assert (await life.health()).warnings == ()
+        (over,) = await life.ask("control/events", GetEvents())
+        assert (over.id, over.cleared_at is None) == (raised.id, False)
         with pytest.raises(AskFailed):
             await life.ask("evaluator/lists", AcceptSource(source="deny"))
 

@@ -11,6 +11,7 @@ from actors import Actor, ActorRef, AskError, AskTimeout, Context, Request
 from tapir.model.messages.control import GetHealth, HealthStatus, VersionPublished
 from tapir.model.messages.lists import GetSources, SourcesStatus
 from tapir.model.messages.zone import GetServer, GetZone, ZoneStatus
+from tapir.services.control.health_events import HeldBack
 
 R = TypeVar("R")
 
@@ -77,7 +78,7 @@ def judge(zone: ZoneStatus | None, sources: SourcesStatus | None) -> HealthStatu
 
 
 class Health(Actor[HealthMessage]):
-    """Looks at the zone and the sources, says when the service becomes ready or stops being so.
+    """Looks at the zone and the sources, says when the service becomes ready or stops being so, and what a brake holds.
 
     `report` is told every judgement: the process hands it on to the service manager.
     """
@@ -90,12 +91,15 @@ class Health(Actor[HealthMessage]):
         server: ActorRef[Any] | None,
         lists: ActorRef[Any],
         report: Callable[[HealthStatus], Awaitable[None]],
+        events: ActorRef[Any] | None = None,
     ) -> None:
         self._settings = settings
         self._keeper = keeper
         self._server = server
         self._lists = lists
         self._report = report
+        self._events = events
+        self._held_back = HeldBack()
         self._status: HealthStatus | None = None
         self._announced = False
         self._was_ready = False
@@ -149,6 +153,10 @@ class Health(Actor[HealthMessage]):
             self._log_change(ctx, status)
             self._status = status
             await self._report(status)
+        self._held_back, news = self._held_back.look(zone, sources)
+        if self._events is not None:
+            for each in news:
+                self._events.tell_nowait(each)
         return status
 
     def _log_change(self, ctx: Context[HealthMessage], status: HealthStatus) -> None:
