@@ -85,8 +85,8 @@ class FeedPop(Pop):
 
     def feed(self, source: str) -> dict[str, Any]:
         """How the feed `source` stands."""
-        [found] = [feed for feed in self.status()["feeds"] if feed["source"] == source]
-        return dict(found)
+        document: dict[str, Any] = json.loads(self.command("sources", "--json").stdout)["details"][source]
+        return document
 
     def serial_of(self, source: str) -> int | None:
         """The serial that we have of the feed."""
