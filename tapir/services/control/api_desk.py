@@ -97,6 +97,11 @@ class Desk:
         except AskError:
             return None
 
+    def running(self, ref: ActorRef[Any] | None) -> ActorRef[Any] | None:
+        """`ref`, if that part is run; None where nothing configures it."""
+        paths = {node.path for node in self.system.statistics().root.walk()}
+        return ref if ref is not None and ref.path in paths else None
+
     @asynccontextmanager
     async def expensive(self) -> AsyncIterator[None]:
         """For what works through all names: two at once, and nobody waits for a turn. Raises BusyError."""
@@ -114,3 +119,12 @@ def user_of(request: HttpRequest) -> str:
     """Who gives an order over HTTP, as it is logged and shown: never an address."""
     certificate: str = request.scope["state"]["peer"].certificate
     return f"the API ({certificate})" if certificate else "the API"
+
+
+def key_shown(request: HttpRequest) -> str | None:
+    """The key that a client shows: `X-API-Key`, or `Authorization: Bearer`."""
+    shown = request.headers.get("X-API-Key")
+    if shown is not None:
+        return shown
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

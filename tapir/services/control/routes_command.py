@@ -79,9 +79,10 @@ async def _bump(desk: Desk, post: CommandPost, user: str) -> CommandResponse:
 
 def _mqtt(*, active: bool, restart: bool = False) -> "_Handler":
     async def handler(desk: Desk, post: CommandPost, user: str) -> CommandResponse:
-        if desk.refs.mqtt is None:
+        session = desk.running(desk.refs.mqtt)
+        if session is None:
             return CommandResponse(error=True, error_msg="there is no MQTT connection: nothing in the files needs one")
-        return CommandResponse(msg=await desk.ask(desk.refs.mqtt, SetMqttActive(active=active, restart=restart)))
+        return CommandResponse(msg=await desk.ask(session, SetMqttActive(active=active, restart=restart)))
 
     return handler
 

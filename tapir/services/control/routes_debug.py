@@ -124,9 +124,10 @@ async def _gen_output(desk: Desk, post: DebugPost) -> Response:
 
 
 async def _mqtt_stats(desk: Desk, post: DebugPost) -> Response:
-    if desk.refs.mqtt is None:
+    session = desk.running(desk.refs.mqtt)
+    if session is None:
         return _response(DebugResponse(error=True, error_msg="there is no MQTT connection: nothing needs one"))
-    mqtt = await desk.ask(desk.refs.mqtt, GetMqtt())
+    mqtt = await desk.ask(session, GetMqtt())
     version = f" {mqtt.version}" if mqtt.version else ""
     trouble = f": {mqtt.trouble}" if mqtt.trouble else ""
     return _response(DebugResponse(topics=topics_of(mqtt), msg=f"{mqtt.broker}: {mqtt.state}{version}{trouble}"))

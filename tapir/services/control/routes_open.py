@@ -1,18 +1,32 @@
-"""What needs no key: whether the process serves, whether it is ready, and its metrics on this host."""
+"""What needs no key: whether the process serves, whether it is ready, and on this host its metrics."""
 
+from functools import partial
+from typing import Any
+
+import trio
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from actors import ActorRef
+from actors import Request as Question
 from tapir.model.messages.control import GetHealth, HealthStatus
+from tapir.model.messages.feeds import FeedStatus, GetFeed
 from tapir.model.messages.lists import GetSources, SourcesStatus
-from tapir.services.control.api_desk import Desk
+from tapir.model.messages.mqtt import GetMqtt
+from tapir.model.messages.observations import GetObservations, ObservationsStatus
+from tapir.services.control.api_desk import Desk, key_shown
+from tapir.services.control.listing import takes_part
+from tapir.services.control.metrics import Collected, MetricFacts, facts_of, families
+from tapir.services.control.status import gather_status
 
 _HEADERS = {"Cache-Control": "no-store"}
 
 
 def open_routes(desk: Desk) -> list[BaseRoute]:
-    """`/healthz` and `/readyz`."""
+    """`/healthz`, `/readyz` and `/metrics`."""
 
     async def healthz(request: Request) -> Response:
         """The process lives and its event loop answers; nothing else is asked of anybody."""
@@ -25,7 +39,17 @@ def open_routes(desk: Desk) -> list[BaseRoute]:
             {"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200, headers=_HEADERS
         )
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+    async def metrics(request: Request) -> Response:
+        """All metrics; from other hosts with the key, for they name sources and configured peers."""
+        if not request.scope["state"]["peer"].local and not desk.admits(key_shown(request)):
+            headers = {**_HEADERS, "WWW-Authenticate": "Bearer"}
+            return PlainTextResponse("from other hosts, show the key\n", status_code=401, headers=headers)
+        facts = await gather_metrics(desk)
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        body = await desk.run_blocking(partial(_expose, facts, encode))
+        return Response(body, headers={**_HEADERS, "Content-Type": kind})
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
 async def not_ready(desk: Desk) -> list[str]:
@@ -34,8 +58,45 @@ async def not_ready(desk: Desk) -> list[str]:
     sources: SourcesStatus | None = await desk.look(desk.refs.lists, GetSources())
     reasons = ["the health actor does not answer"] if health is None else list(health.reasons)
     for source in sources.sources if sources is not None else ():
-        if source.active and source.required and source.state not in ("fresh", "waiting"):
-            reasons.append(f"the required source {source.id} is {source.state}: its last good content is used")
-        elif source.active and source.required and source.state == "waiting":
-            reasons.append(f"the required source {source.id} has not delivered yet")
+        if source.active and source.required and source.state != "fresh":
+            used = "nothing of it is there yet" if source.state == "waiting" else "its last good content is used"
+            reasons.append(f"the required source {source.id} is {source.state}: {used}")
     return reasons
+
+
+async def gather_metrics(desk: Desk) -> MetricFacts:
+    """What every part says of itself, asked all at once; who does not answer is left out."""
+    found: dict[str, Any] = {}
+    details: list[Any] = []
+
+    async def status() -> None:
+        found.update(await gather_status(desk.refs, patience=desk.patience))
+
+    async def mqtt() -> None:
+        found["mqtt"] = await desk.look(desk.refs.mqtt, GetMqtt())
+
+    async def detail(ref: ActorRef[Any], question: Question[Any]) -> None:
+        details.append(await desk.look(ref, question))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(status)
+        nursery.start_soon(mqtt)
+        sources: SourcesStatus | None = await desk.look(desk.refs.lists, GetSources())
+        for source in sources.sources if sources is not None else ():
+            question = _QUESTIONS.get(source.origin.split(" ")[0])
+            if question is not None and desk.refs.source is not None and takes_part(source):
+                nursery.start_soon(detail, desk.refs.source(source.id), question)
+    found["feeds"] = tuple(each for each in details if isinstance(each, FeedStatus))
+    found["observations"] = tuple(each for each in details if isinstance(each, ObservationsStatus))
+    return facts_of(desk.facts, desk.system.statistics(), found)
+
+
+_QUESTIONS: dict[str, Question[Any]] = {"xfr": GetFeed(), "mqtt": GetObservations()}
+
+
+def _expose(facts: MetricFacts, encode: Any) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collected(families(facts)))
+    ProcessCollector(registry=registry)
+    text: bytes = encode(registry)
+    return text

@@ -62,7 +62,9 @@ async def _events(desk: Desk, order: ConsoleRequest, request: Request) -> object
 
 
 async def _mqtt(desk: Desk, order: ConsoleRequest, request: Request) -> object:
-    return await desk.ask(_present(desk.refs.mqtt, "there is no MQTT connection: nothing needs one"), GetMqtt())
+    return await desk.ask(
+        _present(desk.running(desk.refs.mqtt), "there is no MQTT connection: nothing needs one"), GetMqtt()
+    )
 
 
 async def _feeds(desk: Desk, order: ConsoleRequest, request: Request) -> object:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapir.codec.strictjson import JsonError, load_object
-from tapir.services.control.api_desk import BusyError, Desk
+from tapir.services.control.api_desk import BusyError, Desk, key_shown
 from tapir.services.control.documents_openapi import Operation, describe, match
 from tapir.services.control.protocol import ConsoleRequest, ProtocolError, to_plain
 from tapir.services.control.routes_operations import OPERATIONS
@@ -24,15 +24,6 @@ _STATUS: Final = {
     "missing": HTTPStatus.NOT_FOUND,
 }
 _HEADERS: Final = {"Cache-Control": "no-store"}
-
-
-def key_shown(request: Request) -> str | None:
-    """The key that a client shows: `X-API-Key`, or `Authorization: Bearer`."""
-    shown = request.headers.get("X-API-Key")
-    if shown is not None:
-        return shown
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
 
 
 class VersionTwo:
