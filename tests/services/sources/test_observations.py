@@ -17,7 +17,7 @@ from trio.testing import MockClock
 from actors import ActorRef, ActorSpec, ActorSystem, AskFailed, ManualClock, Strategy, SupervisorSpec, SystemSettings
 from actors.testing import ROOMY, Probe, probe, run_system
 from tapir.model.actions import ListKind
-from tapir.model.blocks import ObservationBlock
+from tapir.model.blocks import ListBlock, ObservationBlock
 from tapir.model.messages.events import ClockStatus, GetClock, HoldExpiry
 from tapir.model.messages.lists import (
     GetEntry,
@@ -111,6 +111,7 @@ class Rig:
         for message in self.lists.messages[self.read :]:
             match message:
                 case SourceLoaded():
+                    assert isinstance(message.content, ListBlock)
                     self.held, self.digest = dict(message.content), message.digest
                 case SourceChanged():
                     assert message.base == self.digest
@@ -533,7 +534,7 @@ async def test_blocks_that_wait_are_taken_together(
         messages = [adding(rig, f"n{number}.example") for number in range(600)]
         for start in range(0, 600, 30):
             block = MqttBlock(id=start, topics=("obs",) * 30, payloads=tuple(messages[start : start + 30]))
-            assert rig.ref.tell_nowait(block)
+            rig.ref.tell_nowait(block)
         await rig.wait_settled(570)
         assert rig.settled == list(range(0, 600, 30))
         assert len(rig.names) == 600
