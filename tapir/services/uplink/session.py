@@ -163,7 +163,9 @@ class MqttSession(Actor[Any]):
     def _tick(self, ctx: Context[Any]) -> None:
         self._life.tick()
         before = self._desk.counters["abandoned"]
-        self._finish(self._desk.overdue(now=trio.current_time(), hold=self._settings.hold))
+        client = self._life.client
+        blocked = client is not None and client.statistics().unacknowledged >= self._settings.broker.receive_maximum
+        self._finish(self._desk.overdue(now=trio.current_time(), hold=self._settings.hold, blocked=blocked))
         if self._desk.counters["abandoned"] > before and not before:
             ctx.log.error(
                 "messages that their consumer did not settle for %g s are given up, since they held back those of "

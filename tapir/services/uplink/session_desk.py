@@ -139,12 +139,13 @@ class Desk:
         self._clear_hand(line)
         return []
 
-    def overdue(self, *, now: float, hold: float) -> list[Delivery]:
-        """Where the desk is full, what a consumer has not settled for `hold` seconds while others wait for theirs.
+    def overdue(self, *, now: float, hold: float, blocked: bool = False) -> list[Delivery]:
+        """Where nothing more comes, what a consumer has not settled for `hold` seconds while others wait for theirs.
 
-        It is given up, counted, and returned as far as everybody else is done with it.
+        Nothing more comes where the desk is full, or `blocked`: the broker waits, since acknowledgements have an order.
+        What is overdue is given up, counted, and returned as far as everybody else is done with it.
         """
-        if not self.full or len(self._lines) < 2:
+        if not (self.full or blocked) or len(self._lines) < 2:
             return []
         finished: list[Delivery] = []
         for line in self._lines.values():
