@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ MAILBOX = MailboxSpec(capacity=64, overflow=Overflow.WAIT)
 
 def message(number: int, topic: str = "a", payload: bytes = b"x", **keys: Any) -> mqtt5.PublishPacket:
     return mqtt5.PublishPacket(topic, payload, qos=ONE, packet_id=number, **keys)
+
+
+def _itself(actor: Probe) -> Probe:
+    return actor
 
 
 @attrs.define(kw_only=True)
@@ -124,7 +129,7 @@ def play(tmp_path: Path) -> Start:
                 *(
                     ActorSpec(
                         name=name,
-                        factory=(lambda actor=actor: actor) if isinstance(actor, Probe) else actor,
+                        factory=partial(_itself, actor) if isinstance(actor, Probe) else actor,
                         mailbox=MAILBOX,
                     )
                     for name, actor in (("a", a), ("b", b))
@@ -298,7 +303,7 @@ async def test_publishing(play: Start, autojump_clock: MockClock) -> None:
             nursery.start_soon(it.session.ask, PublishMessage(topic="s", payload=b"status"))
             packet = await broker.expect(mqtt5.PublishPacket)
             assert (packet.topic, packet.payload) == ("s", b"status")
-            await broker.send(mqtt5.PubAckPacket(packet.packet_id))
+            await broker.send(mqtt5.PubAckPacket(packet.packet_id or 0))
         assert (await it.status()).published == 1
         await it.session.ask(SetMqttActive(active=False))
         await trio.testing.wait_all_tasks_blocked()
@@ -317,7 +322,8 @@ async def test_what_the_broker_refuses_is_told(play: Start, autojump_clock: Mock
 
             nursery.start_soon(publish)
             packet = await broker.expect(mqtt5.PublishPacket)
-            await broker.send(mqtt5.PubAckPacket(packet.packet_id, reason_code=mqtt5.PubAckReasonCode.NOT_AUTHORIZED))
+            refusal = mqtt5.PubAckReasonCode.NOT_AUTHORIZED
+            await broker.send(mqtt5.PubAckPacket(packet.packet_id or 0, reason_code=refusal))
 
 
 # -- on, off, other settings
@@ -346,7 +352,7 @@ async def test_other_topics_are_subscribed_to_on_the_same_connection(play: Start
         other = attrs.evolve(it.settings, subscriptions=(MqttSubscription(filter="new", consumer="a"),))
         await it.session.ask(ConfigureSession(settings=other))
         gone = await broker.expect(mqtt5.UnsubscribePacket)
-        assert gone.patterns == ["a"] or gone.topic_filters == ["a"]
+        assert gone.patterns == ["a"]
         await broker.send(mqtt5.UnsubAckPacket(gone.packet_id, [mqtt5.UnsubAckReasonCode.SUCCESS]))
         assert [f.pattern for f in (await broker.grant()).topic_filters] == ["new"]
         await broker.send(message(1, "new"))
