@@ -25,19 +25,25 @@ from tapir.store.blobs import BlobError, BlobKind, seal, sealed_parts, unseal
 from tapir.store.errors import StoreCorrupt, StoreError, StoreFormatUnknown, StoreFull
 from tapir.store.files import sync_folder
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _PIECE: Final = 1 << 17
+_PAGE: Final = 4096
 STATE: Final = "state"
 """The item that says which other items and log entries there must be; never missing."""
 SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 _MAGIC: Final = b"SQLite format 3\0"
-_SCHEMA: Final = (
-    "CREATE TABLE item (key TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID",
+_LOG: Final = (
     "CREATE TABLE log (series INTEGER NOT NULL, number INTEGER NOT NULL, mark INTEGER NOT NULL, "
     "sealed BLOB NOT NULL, PRIMARY KEY (series, number))",
     "CREATE INDEX log_by_mark ON log (series, mark)",
 )
+# In a table without row ids SQLite reads each blob that it passes on its way to a key, all of it: with megabytes beside
+# it, a state of a few octets took milliseconds to write. Databases of format 1 are like that, and are used as they are.
+_SCHEMAS: Final = {
+    FORMAT: ("CREATE TABLE item (key TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL)", *_LOG),
+    1: ("CREATE TABLE item (key TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID", *_LOG),
+}
 # What SQLite says when the file's content is at fault; reading errors count, since a block that the disk does not
 # give back will not come back. Everything else that it says of a file is that it cannot be written now.
 _CORRUPT: Final = frozenset(
@@ -188,6 +194,9 @@ class Database:
     def put(self, kind: BlobKind, key: str, content: bytes) -> int:
         """Item `key` holds `content` from now on; returns how many octets that takes."""
         sealed = seal(kind, key.encode(), content)
+        # In its place, which touches no index: a commit that writes fewer pages is quicker, and fits a fuller disk.
+        if len(sealed) <= _PAGE and self._execute("UPDATE item SET sealed = ? WHERE key = ?", (sealed, key)).rowcount:
+            return len(sealed)
         # Deleted first, so that what the old one took is used again and the file does not double.
         self._execute("DELETE FROM item WHERE key = ?", (key,))
         self._execute("INSERT INTO item (key, sealed) VALUES (?, ?)", (key, sealed))
@@ -333,7 +342,7 @@ def _build(path: Path, application_id: int, state: bytes) -> None:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
+        for statement in _SCHEMAS[FORMAT]:
             connection.execute(statement)
         sealed = seal(BlobKind.STATE, STATE.encode(), state)
         connection.execute("INSERT INTO item (key, sealed) VALUES (?, ?)", (STATE, sealed))
@@ -378,19 +387,22 @@ def _connect(path: Path, *, exclusive: bool) -> sqlite3.Connection:
     return connection
 
 
-def _check_identity(connection: sqlite3.Connection, path: Path, application_id: int) -> None:
+def _check_identity(connection: sqlite3.Connection, path: Path, application_id: int) -> int:
+    """The format of the database. Raises StoreCorrupt or StoreFormatUnknown."""
     (stored_id,) = connection.execute("PRAGMA application_id").fetchone()
     if stored_id != application_id:
         raise StoreCorrupt(path=path, reason="it is a database of something else")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != FORMAT:
-        raise StoreFormatUnknown(path=path, reason=f"it has format {version}, this tapir knows {FORMAT}")
+    if version not in _SCHEMAS:
+        known = " and ".join(map(str, sorted(_SCHEMAS)))
+        raise StoreFormatUnknown(path=path, reason=f"it has format {version}, this tapir knows {known}")
+    return int(version)
 
 
 def _check_structure(connection: sqlite3.Connection, path: Path, application_id: int) -> None:
-    _check_identity(connection, path, application_id)
+    version = _check_identity(connection, path, application_id)
     statements = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
-    if tuple(statement for (statement,) in statements) != _SCHEMA:
+    if tuple(statement for (statement,) in statements) != _SCHEMAS[version]:
         raise StoreCorrupt(path=path, reason="its tables are not ours")
     # Every page is used once, by one table or the list of free ones: else a later write would overwrite what
     # is still needed. (That the content is right, the seals of the blobs say.)

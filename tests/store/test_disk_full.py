@@ -86,7 +86,7 @@ def test_a_base_that_cannot_move_up_keeps_the_commit(
         (pages,) = reader.execute("PRAGMA page_count").fetchone()
     reader.close()
     # Room for one more small delta, but not for a base.
-    limit_pages(store, pages + 1)
+    limit_pages(store, pages)
     monkeypatch.setattr(zones, "_SMALL", 1000)
     store.commit(step(2, size=1))
     assert "could not be moved up" in caplog.text
@@ -149,6 +149,7 @@ import test_disk_full as t
 from tapir.store.errors import StoreFull
 from tapir.store.serialcache import read_serialcache, write_serialcache
 folder = Path(sys.argv[1])
+(folder / "spare").write_bytes(bytes(1 << 16))
 state = t.StateDirectory.open(folder / "state")
 path = state.zone("rpz.example.")
 store = t.ZoneStore.open(path)
@@ -186,6 +187,7 @@ except StoreFull:
     print("no room for another database")
 assert not list((folder / "state").glob("lists*"))
 (folder / "ballast").unlink()
+(folder / "spare").unlink()
 store.prune(serial)
 store.commit(t.step(serial, size=1))
 assert t.loaded(store)[0] == serial + 1
