@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import attrs
+
 from tapir.app.config import Config, SourceConfig
 from tapir.app.config.settings import BootstrapConfig
 from tapir.app.uplink import learned_bootstrap
@@ -30,19 +32,13 @@ def observation_settings(source: SourceConfig, config: Config, *, zone: Name, st
     )
 
 
-def _bootstrap(source: SourceConfig, config: Config, configured: BootstrapConfig | None) -> BootstrapSettings | None:
+def _bootstrap(source: SourceConfig, config: Config, configured: BootstrapConfig) -> BootstrapSettings | None:
     learned = learned_bootstrap(source, config)
     if learned is not None and learned.servers:
-        return BootstrapSettings(
-            servers=learned.servers,
-            url=learned.base_url,
-            key=learned.token,
-            verify=configured.verify if configured is not None else True,
-            ca=configured.ca if configured is not None else None,
-            certificate=configured.certificate if configured is not None else None,
-            private_key=configured.private_key if configured is not None else None,
+        configured = attrs.evolve(
+            configured, servers=learned.servers, url=learned.base_url, key=learned.token, key_file=None
         )
-    if configured is None:
+    if not configured.servers:
         return None
     return BootstrapSettings(
         servers=configured.servers,

@@ -78,17 +78,16 @@ def _signers(section: Section, source: SourceFile) -> tuple[str, ...] | None:
     return found
 
 
-def _bootstrap(
-    section: Section, source: SourceFile, folder: Path, defaults: ObservationDefaults
-) -> BootstrapConfig | None:
+def _bootstrap(section: Section, source: SourceFile, folder: Path, defaults: ObservationDefaults) -> BootstrapConfig:
+    """Where to begin; without servers, how to go to those that the global configuration may name."""
     servers = tuple(server for server in source.bootstrap or () if server)
-    if not servers:
-        return None
-    url = section.require("bootstrapurl", source.bootstrapurl or None, _parse_url, wanted=_WANTED_URL, fallback="")
+    url = ""
+    if servers:
+        url = section.require("bootstrapurl", source.bootstrapurl or None, _parse_url, wanted=_WANTED_URL, fallback="")
     key_file = section.parse("bootstrap-key-file", source.bootstrap_key_file or None, path_in(folder), None)
     if source.bootstrapkey and key_file is not None:
         section.warn("bootstrapkey", "is not looked at: `bootstrap-key-file` says where the key is")
-    elif not source.bootstrapkey and key_file is None:
+    elif servers and not source.bootstrapkey and key_file is None:
         section.report.missing((*section.path, "bootstrapkey"), "needed is the API key of the other POP")
     verify = source.bootstrap_verify is not False
     if not verify:

@@ -100,10 +100,13 @@ class SourceBrakeConfig:
 
 @attrs.frozen(kw_only=True)
 class BootstrapConfig:
-    """Where a list is fetched from to begin with; `url` has one `%s` for the server, and servers are asked in order."""
+    """Where a list is fetched from to begin with; `url` has one `%s` for the server, and servers are asked in order.
 
-    servers: tuple[str, ...]
-    url: str
+    Without servers it is fetched from nowhere, unless the global configuration names some: the certificates hold there.
+    """
+
+    servers: tuple[str, ...] = ()
+    url: str = ""
     key: str = attrs.field(default="", repr=False)
     key_file: Path | None = None
     """holds the key, which `key` then does not"""
@@ -124,7 +127,7 @@ class ObservationsConfig:
     """the `kid`s that may sign for it; None: every key of the keystore"""
     reaper_interval: int = 60
     """seconds; names whose time is over leave at the ends of such intervals"""
-    bootstrap: BootstrapConfig | None = None
+    bootstrap: BootstrapConfig = BootstrapConfig()
 
 
 @attrs.frozen(kw_only=True)
