@@ -166,8 +166,7 @@ def test_the_files_of_an_enrolment_start_with_the_two_edits_of_the_guide(enrol):
 def test_what_an_enrolled_operator_is_told(enrol):
     folder = enrol(ANSWERED, ADDRESSES, DOWNSTREAM)
     assert [(notice.place.file.name, notice.place.line, notice.key) for notice in load(folder).notices] == [
-        ("dnstapir-pop.yaml", 11, "apiserver"),
-        ("dnstapir-pop.yaml", 17, "bootstrapserver"),
+        ("dnstapir-pop.yaml", 14, "apiserver.key"),
         ("dnstapir-pop.yaml", 29, "services.refreshengine.active"),
         ("dnstapir-pop.yaml", 37, "tapir.mqtt.cacert"),
         ("dnstapir-pop.yaml", 38, "tapir.mqtt.clientcert"),

@@ -34,20 +34,8 @@ MORE = [
             "`tapir.status` needs it"
         ],
     ),
-    (
-        "apiserver: { active: true, key: secret }",
-        [
-            "notice {MAIN}:6: apiserver: the management API is not run by this version; the section is kept for later "
-            "ones; `tapir status` and `tapir explain` ask the console"
-        ],
-    ),
-    (
-        "bootstrapserver: { name: boot }",
-        [
-            "notice {MAIN}:6: bootstrapserver: the bootstrap API is not run by this version; the section is kept "
-            "for later ones"
-        ],
-    ),
+    ("apiserver: { active: true, key: secret }", []),
+    ("bootstrapserver: { name: boot }", []),
     (
         "log:\n  file: a.log\ntapir: { mqtt: { logfile: b.log } }",
         [
