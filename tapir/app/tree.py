@@ -328,7 +328,7 @@ class Tree:
             server=self._server if serves else None,
             notifier=self._notifier if serves else None,
             mqtt=self._mqtt,
-            feed=self._source_ref,
+            source=self._source_ref,
         )
         return self._link.specify(config, self._watchers.telemetry_sender(config, refs))
 

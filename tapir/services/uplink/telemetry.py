@@ -14,9 +14,10 @@ from actors import Actor, ActorRef, AskError, Context, Reply, Request
 from tapir.model.errors import TapirError
 from tapir.model.messages.control import GetHealth
 from tapir.model.messages.events import EventsChanged, ExceptionalEvent, GetEvents
-from tapir.model.messages.feeds import FeedStatus, GetFeed
+from tapir.model.messages.feeds import GetFeed
 from tapir.model.messages.lists import GetSources, SourcesStatus
 from tapir.model.messages.mqtt import GetMqtt, PublishMessage
+from tapir.model.messages.observations import GetObservations
 from tapir.model.messages.telemetry import FunctionStatus, GetFunctionStatus, GetTelemetry, TelemetryStatus
 from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone
 from tapir.services.uplink.telemetry_parts import Facts, count_all, judge_components
@@ -47,7 +48,7 @@ class TelemetrySettings:
 
 @attrs.frozen(kw_only=True)
 class TelemetryRefs:
-    """Whom telemetry asks; None where that is not run. `feed` is the actor of a source, by its id."""
+    """Whom telemetry asks; None where that is not run. `source` is the actor of a source, by its id."""
 
     health: ActorRef[Any]
     lists: ActorRef[Any]
@@ -56,7 +57,7 @@ class TelemetryRefs:
     server: ActorRef[Any] | None = None
     notifier: ActorRef[Any] | None = None
     mqtt: ActorRef[Any] | None = None
-    feed: Callable[[str], ActorRef[Any]] | None = None
+    source: Callable[[str], ActorRef[Any]] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -205,22 +206,31 @@ async def gather(refs: TelemetryRefs, *, patience: float) -> Facts:
         nursery.start_soon(ask, "server", refs.server, GetServer())
         nursery.start_soon(ask, "secondaries", refs.notifier, GetSecondaries())
         nursery.start_soon(ask, "mqtt", refs.mqtt, GetMqtt())
-    return Facts(**found, feeds=await _ask_feeds(refs, found.get("sources"), patience=patience))
+    found |= await _ask_sources(refs, found.get("sources"), patience=patience)
+    return Facts(**found)
 
 
-async def _ask_feeds(refs: TelemetryRefs, sources: SourcesStatus | None, *, patience: float) -> tuple[FeedStatus, ...]:
-    if sources is None or refs.feed is None:
-        return ()
-    ids = [each.id for each in sources.sources if each.active and each.origin.split(" ")[0] == "xfr"]
-    found: dict[str, FeedStatus] = {}
+_OF_ORIGIN: Final[dict[str, tuple[str, Request[Any]]]] = {
+    "xfr": ("feeds", GetFeed()),
+    "mqtt": ("observed", GetObservations()),
+}
 
-    async def ask(source: str, ref: ActorRef[Any]) -> None:
+
+async def _ask_sources(
+    refs: TelemetryRefs, sources: SourcesStatus | None, *, patience: float
+) -> dict[str, tuple[Any, ...]]:
+    """What the sources that have more to say tell of themselves, by their ids in order."""
+    found: dict[str, dict[str, Any]] = {"feeds": {}, "observed": {}}
+
+    async def ask(kind: str, source: str, ref: ActorRef[Any], question: Request[Any]) -> None:
         try:
-            found[source] = await ref.ask(GetFeed(), timeout=patience)
+            found[kind][source] = await ref.ask(question, timeout=patience)
         except AskError:
-            return
+            return  # as above
 
     async with trio.open_nursery() as nursery:
-        for source in ids:
-            nursery.start_soon(ask, source, refs.feed(source))
-    return tuple(found[source] for source in sorted(found))
+        for each in sources.sources if sources is not None and refs.source is not None else ():
+            kind, question = _OF_ORIGIN.get(each.origin.split(" ")[0], ("", None))
+            if question is not None and each.active and not each.internal and refs.source is not None:
+                nursery.start_soon(ask, kind, each.id, refs.source(each.id), question)
+    return {kind: tuple(answers[source] for source in sorted(answers)) for kind, answers in found.items()}

@@ -14,6 +14,7 @@ from tapir.model.messages.events import EventKind, ExceptionalEvent
 from tapir.model.messages.feeds import FeedStatus
 from tapir.model.messages.lists import SourcesStatus, SourceStatus
 from tapir.model.messages.mqtt import MqttStatus, TopicStatus
+from tapir.model.messages.observations import ObservationsStatus
 from tapir.model.messages.telemetry import ComponentState
 from tapir.model.messages.zone import SecondaryStatus, ServerStatus, ZoneStatus
 
@@ -32,6 +33,7 @@ class Facts:
     secondaries: tuple[SecondaryStatus, ...] | None = None
     mqtt: MqttStatus | None = None
     feeds: tuple[FeedStatus, ...] = ()
+    observed: tuple[ObservationsStatus, ...] = ()
     events: tuple[ExceptionalEvent, ...] | None = None
 
 
@@ -63,7 +65,7 @@ def judge_components(facts: Facts) -> dict[str, Judgement]:
         "rpz": _zone(facts.zone),
         "rpz-ixfr": _journal(facts.zone),
         "rpz-inbound": _feeds(facts.feeds),
-        "tapir-observation": _observations(facts.sources),
+        "tapir-observation": _observations(facts.sources, facts.observed),
         "downstream-notify": _notified(facts.secondaries),
         "downstream-ixfr": _served(facts.secondaries),
         "mqtt-event": _broker(facts.mqtt),
@@ -114,13 +116,16 @@ def _feeds(feeds: tuple[FeedStatus, ...]) -> Judgement | None:
     return Judgement(worst, _told(troubled) or f"{_count(len(feeds), 'feed')} current")
 
 
-def _observations(sources: SourcesStatus | None) -> Judgement | None:
+def _observations(sources: SourcesStatus | None, observed: tuple[ObservationsStatus, ...]) -> Judgement | None:
     mine = [source for source in sources.sources if _is_observed(source)] if sources is not None else []
     if not mine:
         return None
     troubled = {source.id: source.state for source in mine if source.state not in ("fresh", "restored")}
-    worst = _FAIL if "waiting" in troubled.values() else _WARN
-    return Judgement(worst, _told(troubled)) if troubled else Judgement(_OK, "observations are taken")
+    if troubled:
+        return Judgement(_FAIL if "waiting" in troubled.values() else _WARN, _told(troubled))
+    if any(status.held for status in observed):
+        return Judgement(_WARN, "observations are taken, and none expires: the clock is in doubt")
+    return Judgement(_OK, "observations are taken")
 
 
 def _is_observed(source: SourceStatus) -> bool:
@@ -207,6 +212,9 @@ def count_all(facts: Facts) -> tuple[tuple[str, int], ...]:
         _add_all(add, "mqtt", facts.mqtt.counters)
     for feed in facts.feeds:
         _add_all(add, "feeds", feed.counters)
+    for status in facts.observed:
+        _add_all(add, "observations", status.counters)
+        add("observations.names-now", status.entries)
     return tuple(sorted(counters.items()))[:_MOST_COUNTERS]
 
 
