@@ -149,10 +149,10 @@ def test_a_pop_begins_with_an_existing_one_and_the_next_with_it(
 ) -> None:
     with upstream(pair) as server:
         first = make(server)
-        first.start(wait=False)
+        first.start()
         wait_until(serves(first, NAMES), what="the first to have what the existing one holds")
     second = make(bootstrap_address(first))
-    second.start(wait=False)
+    second.start()
     wait_until(serves(second, NAMES), what="the second to have what the first one holds")
     assert second.daemon is not None
     assert "(export)" in second.daemon.output()
@@ -186,7 +186,7 @@ def test_what_goes_wrong_leaves_the_old_list(
     stranger = Authority(other, "stranger").issue("pop.example")
     with upstream(pair) as server:
         pop = make(server)
-        pop.start(wait=False)
+        pop.start()
         wait_until(serves(pop, NAMES), what="the list")
         serial = pop.serial()
 
@@ -216,7 +216,7 @@ def test_what_goes_wrong_leaves_the_old_list(
 def test_a_wrong_key_learns_nothing(make: Callable[..., Pop], pair: Pair, authority: Authority) -> None:
     with upstream(pair) as server:
         pop = make(server)
-        pop.start(wait=False)
+        pop.start()
         wait_until(serves(pop, NAMES), what="the list")
     url = f"https://{bootstrap_address(pop)}/api/v1/bootstrap"
     for headers in ({}, {"X-API-Key": "guess"}):
