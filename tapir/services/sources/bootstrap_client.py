@@ -69,20 +69,29 @@ class HttpBootstrapper:
         self._worker = worker if worker is not None else FileWorker()
 
     async def fetch(self) -> BootstrapResult:
-        """What the first server that has the list says of it. Raises BootstrapFailed."""
+        """What the first server with names says; that there are none only where all say so. Raises BootstrapFailed."""
         settings = self._settings
         try:
             access = await self._worker.run(_read_access, settings)
         except _NotHere as exc:
             raise BootstrapFailed(f"no bootstrap of the list {self._list_name}: {exc}") from exc
-        reasons = []
+        reasons: list[str] = []
+        empty: list[BootstrapResult] = []
         for server in settings.servers:
             try:
-                return await self._fetch_from(server, access)
+                result = await self._fetch_from(server, access)
             except _NotHere as exc:
                 # The other side may have written some of it: our key, for instance.
                 text = str(exc).replace(access.key, "***") if access.key else str(exc)
                 reasons.append(f"{server}: {shown(text)}")
+                continue
+            if len(result.observations):
+                return result
+            # One that has just begun as well, or ourselves, where all have one configuration.
+            empty.append(result)
+            reasons.append(f"{server}: it holds no names")
+        if empty and len(empty) == len(settings.servers):
+            return empty[0]
         raise BootstrapFailed(
             f"no server has the list {self._list_name} for us: {'; '.join(reasons) or 'none is configured'}"
         )

@@ -201,6 +201,17 @@ async def test_servers_go_in_order_until_one_has_it() -> None:
     assert third.asked == []
 
 
+async def test_a_server_that_holds_nothing_is_passed_over() -> None:
+    nothing = exporting(
+        b"".join(encode_export(ObservationBlock.of(()), source="x", kind=ListKind.DOUBT, timestamp=NOW))
+    )
+    async with limited(), serving(nothing) as first, serving(ours) as second:
+        assert (await bootstrapper(first, second).fetch()).server == second.address
+        assert len((await bootstrapper(first, first).fetch()).observations) == 0
+        text = await failure(first, "127.0.0.1:1")
+    assert f"{first.address}: it holds no names; 127.0.0.1:1: no connection" in text
+
+
 async def test_every_server_has_its_reason() -> None:
     async def broken(exchange: Exchange) -> None:
         await exchange.answer(500)
