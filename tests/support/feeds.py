@@ -70,18 +70,21 @@ class FeedPop(Pop):
             **keys,
         }
 
-    def set_zone_brake(self, change: str) -> None:
-        """How much of the zone may change at once."""
-        services = {
+    def loosen(self) -> None:
+        """However much of the zone changes at once, nobody is asked; of a source, that is its own `brake`."""
+        self.extra["services"] = {
             "rpz": {
                 "zonename": f"{ZONE}.",
                 "serialcache": str(self.directory / "rpz-serial.yaml"),
-                "brake": {"change": change},
+                "brake": {"minimum": 1_000_000_000},
             },
             "reaper": {"interval": 60},
             "refreshengine": {"active": True},
         }
-        self.extra["services"] = services
+
+    def answers(self) -> bool:
+        """Whether the console does."""
+        return self.command("status", "--json", check=False).returncode == 0
 
     def feed(self, source: str) -> dict[str, Any]:
         """How the feed `source` stands."""
