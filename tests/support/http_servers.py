@@ -32,7 +32,8 @@ class Exchange:
     async def answer(self, status: int, body: bytes = b"", *, kind: str = "text/plain", head: str = "") -> None:
         """A whole answer with its length; `head` are further lines, each with its CRLF."""
         lines = f"HTTP/1.1 {status} Said\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{head}\r\n"
-        await self.send(lines.encode() + body)
+        await self.send(lines.encode())
+        await self.send(body)
 
 
 Script = Callable[[Exchange], Awaitable[None]]
