@@ -198,8 +198,8 @@ def _check_id(section: Section, id_: str) -> None:
         endings = " or ".join(f"`{ending}`" for ending in DERIVED.values())
         text = f"ids that end with {endings} are those of what a feed says by the way; allowed is any other"
         section.report.error(section.path, text)
-    elif id_ == "zone":
-        text = "`tapir accept zone` is about the zone, so what the brake holds of this source cannot be accepted"
+    elif id_ in ("zone", "clock"):
+        text = f"`tapir accept {id_}` is about the {id_}, so what the brake holds of this source cannot be accepted"
         section.report.warn(section.path, f"{text}; give it another id")
 
 
