@@ -1,16 +1,13 @@
 """The list keeper: sole writer of what every source says, of what the brake holds back, and of the publish gate."""
 
 import logging
-import uuid
-from collections.abc import Callable, Hashable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import attrs
 
-from actors import Actor, ActorRef, Context, Request, StopReason, Timer
+from actors import Actor, ActorRef, Context, StopReason, Timer
 from tapir.model.blocks import LookupList
-from tapir.model.errors import TapirError
 from tapir.model.messages.lists import (
     AcceptSource,
     GetListNames,
@@ -18,26 +15,28 @@ from tapir.model.messages.lists import (
     GetSources,
     ListChange,
     ListDescription,
-    ListsChanged,
-    ListsSnapshot,
     RefreshSource,
     SourceChanged,
     SourceFailed,
     SourceLoaded,
     SourcesStatus,
     SourceUnchanged,
-    StreamPosition,
 )
 from tapir.services.evaluator.archive import is_there
-from tapir.services.evaluator.brake import BrakeSettings
 from tapir.services.evaluator.changing import Changed, amend, compare
+from tapir.services.evaluator.keeping import (
+    AcceptError,
+    ConfigureLists,
+    DeadlinePassed,
+    ListKeeperMessage,
+    ListKeeperSettings,
+    stream_of,
+)
 from tapir.services.evaluator.latest import Latest
-from tapir.services.evaluator.naming import ListNamesError, page_of, select_sources
+from tapir.services.evaluator.naming import NameDesk
 from tapir.services.evaluator.roster import (
-    Gate,
     Reaction,
     SourceContent,
-    SourceSettings,
     SourceState,
     accept_pending,
     contents_of,
@@ -48,60 +47,13 @@ from tapir.services.evaluator.roster import (
     waive_missing,
 )
 from tapir.services.evaluator.saving import RetrySave, Saving
-from tapir.services.evaluator.wording import log_gate, log_held, log_refusals
+from tapir.services.evaluator.telling import Telling
+from tapir.services.evaluator.wording import log_gate, log_held, log_refusals, says_more
+
+__all__ = ["AcceptError", "ConfigureLists", "ListKeeper", "ListKeeperMessage", "ListKeeperSettings", "stream_of"]
 
 _ASK_AGAIN: Final = 10_000_000
 """microseconds in which a source that was asked for everything is not asked again"""
-_MOST_LISTINGS: Final = 4
-
-
-class AcceptError(TapirError):
-    """The brake holds nothing back for that source, or there is no such source; nothing was changed."""
-
-
-@attrs.frozen(kw_only=True)
-class ListKeeperSettings:
-    """Where list state is stored, which sources there are, and when to go on without some; times in seconds."""
-
-    store_path: Path
-    sources: tuple[SourceSettings, ...]
-    start_deadline: float = 60.0
-    brake: BrakeSettings = BrakeSettings()
-
-
-@attrs.frozen(kw_only=True)
-class ConfigureLists(Request[None]):
-    """New settings are in force when this is answered, also after a crash; another `store_path` is not looked at.
-
-    Stop the actors of sources that are gone or changed before, and start the new ones after.
-    """
-
-    settings: ListKeeperSettings
-
-
-@attrs.frozen(kw_only=True)
-class DeadlinePassed:
-    """The sources had time enough to deliver."""
-
-
-ListKeeperMessage = (
-    SourceLoaded
-    | SourceChanged
-    | SourceUnchanged
-    | SourceFailed
-    | AcceptSource
-    | GetSources
-    | GetLists
-    | GetListNames
-    | ConfigureLists
-    | DeadlinePassed
-    | RetrySave
-)
-
-
-def stream_of(message: object) -> Hashable | None:
-    """The source whose content a message brings, for `ActorSpec.stream`: one bad list must not stop the others."""
-    return message.source if isinstance(message, SourceLoaded | SourceChanged) else None
 
 
 class ListKeeper(Actor[ListKeeperMessage]):
@@ -124,12 +76,11 @@ class ListKeeper(Actor[ListKeeperMessage]):
         self._source_ref = source_ref
         self._saving = Saving(latest.value.store_path)
         self._states: dict[str, SourceState] = {}
-        self._position = StreamPosition(epoch="", sequence=0)
-        self._gate = Gate(publish=False, waiting_for=())
+        self._telling = Telling()
         self._deadline: Timer | None = None
         self._suspended_digests: dict[str, str] = {}
         self._asked_at: dict[str, int] = {}
-        self._listing = 0
+        self._names = NameDesk()
 
     @classmethod
     def factory(
@@ -151,8 +102,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
             if state.pending is not None:
                 log_held(ctx.log, state)
         self._begin_epoch(ctx)
-        self._gate = judge_gate(self._states.values())
-        log_gate(ctx.log, self._gate)
+        self._telling.gate = judge_gate(self._states.values())
+        log_gate(ctx.log, self._telling.gate)
 
     async def stopping(self, ctx: Context[ListKeeperMessage], reason: StopReason) -> None:
         """Close the store."""
@@ -177,11 +128,12 @@ class ListKeeper(Actor[ListKeeperMessage]):
             case GetSources():
                 ctx.reply(self._status(ctx))
             case GetLists():
-                ctx.reply(await self._snapshot(ctx))
+                contents = await ctx.run_blocking(contents_of, tuple(self._states.values()))
+                ctx.reply(self._telling.snapshot(contents))
                 for source in await self._saving.lost(ctx, self._states.values()):
                     self._source_ref(source).tell_nowait(RefreshSource())
             case GetListNames():
-                self._list_names(ctx, message)
+                self._names.answer(ctx, message, self._status(ctx).sources, self._states)
             case ConfigureLists():
                 await self._configure(ctx, message.settings)
                 ctx.reply(None)
@@ -269,7 +221,8 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 if changed is None or base is not before:
                     changed = await ctx.run_blocking(compare, before, content)
                 await self._put_in_effect(ctx, after, changed, in_passing=base is not None)
-                if before is None or (before.refusals != content.refusals and (base is None or _more(before, content))):
+                known = () if before is None else before.refusals
+                if says_more(known, content.refusals) or (base is None and known != content.refusals):
                     log_refusals(ctx.log, content.refusals, source)
         await self._tell(ctx)  # in case that all the others waited for this one
 
@@ -389,7 +342,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
 
     def _begin_epoch(self, ctx: Context[ListKeeperMessage]) -> None:
         """Start a new stream; sources that have said nothing yet have time to do so from now on."""
-        self._position = StreamPosition(epoch=uuid.uuid4().hex, sequence=0)
+        self._telling.begin_epoch()
         self._give_time(ctx)
 
     def _give_time(self, ctx: Context[ListKeeperMessage]) -> None:
@@ -398,14 +351,6 @@ class ListKeeper(Actor[ListKeeperMessage]):
             self._deadline = None
         if judge_gate(self._states.values()).awaited:
             self._deadline = ctx.send_after(self._latest.value.start_deadline, DeadlinePassed())
-
-    async def _snapshot(self, ctx: Context[ListKeeperMessage]) -> ListsSnapshot:
-        return ListsSnapshot(
-            position=self._position,
-            lists=await ctx.run_blocking(contents_of, tuple(self._states.values())),
-            publish=self._gate.publish,
-            waiting_for=self._gate.waiting_for,
-        )
 
     async def _tell(
         self,
@@ -416,23 +361,13 @@ class ListKeeper(Actor[ListKeeperMessage]):
         described: tuple[ListDescription, ...] = (),
     ) -> None:
         """Tell the policy evaluator of `change`, of `described` lists and of the gate, if any of it is news."""
-        gate = judge_gate(self._states.values())
-        if gate != self._gate:
-            log_gate(ctx.log, gate, before=self._gate)
-            self._gate = gate
-        elif change is None and not described and not always:
-            return
-        position = StreamPosition(epoch=self._position.epoch, sequence=self._position.sequence + 1)
-        self._position = position
-        await self._policy.tell(
-            ListsChanged(
-                position=position,
-                changes=() if change is None else (change,),
-                publish=gate.publish,
-                waiting_for=gate.waiting_for,
-                described=described,
-            )
-        )
+        before = self._telling.gate
+        changes = () if change is None else (change,)
+        news = self._telling.news(self._states.values(), changes, always=always, described=described)
+        if self._telling.gate != before:
+            log_gate(ctx.log, self._telling.gate, before=before)
+        if news is not None:
+            await self._policy.tell(news)
 
     # What others see
 
@@ -443,37 +378,9 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 state.status(store_error=self._saving.error, suspended=source in suspended)
                 for source, state in self._states.items()
             ),
-            publishing=self._gate.publish,
-            waiting_for=self._gate.waiting_for,
+            publishing=self._telling.gate.publish,
+            waiting_for=self._telling.gate.waiting_for,
         )
-
-    def _list_names(self, ctx: Context[ListKeeperMessage], message: GetListNames) -> None:
-        """Look for names in the background: meanwhile lists change, and the answer is of one moment."""
-        reply = ctx.defer_reply()
-        try:
-            if self._listing >= _MOST_LISTINGS:
-                raise ListNamesError("names are looked for by too many at once; ask again in a moment")
-            sources = select_sources(self._status(ctx).sources, message.source)
-        except ListNamesError as exc:
-            reply.fail(exc)
-            return
-        self._listing += 1
-        asked = tuple((status, self._states[status.id].content) for status in sources)
-
-        async def answer() -> None:
-            try:
-                reply.send(await ctx.run_blocking(page_of, asked, message))
-            except TapirError as exc:
-                reply.fail(exc)
-            finally:
-                self._listing -= 1
-
-        ctx.start_soon(answer, name="list names")
 
     def _set_states(self, states: Iterable[SourceState]) -> None:
         self._states = {state.settings.id: state for state in states}
-
-
-def _more(before: SourceContent, after: SourceContent) -> bool:
-    """Whether lines are refused for a reason for which none was before."""
-    return bool({each.reason for each in after.refusals} - {each.reason for each in before.refusals})

@@ -1,10 +1,11 @@
-"""The names that sources hold, page by page, for people and other programs to look at. Blocking: for a worker."""
+"""The names that sources hold, page by page, for people and other programs to look at."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
+from actors import Context
 from tapir.codec.columns import name_of, offsets_of, scratch
 from tapir.codec.entries import find, put_in_order, take_entries
 from tapir.kernels.entries import select
@@ -12,13 +13,51 @@ from tapir.model.blocks import EMPTY_NAMES, ListBlock, LookupList, NameBlock
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import MOST_NAMES, GetListNames, ListedNames, ListNamesPage, SourceStatus
 from tapir.model.names import Name, parse_name
-from tapir.services.evaluator.roster import SourceContent
+from tapir.services.evaluator.roster import SourceContent, SourceState
 
 _NOTHING: Final = ListBlock(names=EMPTY_NAMES)
+_MOST: Final = 4
+"""so many are answered at once"""
 
 
 class ListNamesError(TapirError):
     """There is no such source, or no such place in a list to go on from."""
+
+
+class NameDesk:
+    """Looks for names in the background of the list keeper: lists change meanwhile, and an answer is of one moment."""
+
+    def __init__(self) -> None:
+        self._answering = 0
+
+    def answer(
+        self,
+        ctx: Context[Any],
+        message: GetListNames,
+        statuses: Sequence[SourceStatus],
+        states: Mapping[str, SourceState],
+    ) -> None:
+        """Answer `message` by these states, or say at once why not."""
+        reply = ctx.defer_reply()
+        try:
+            if self._answering >= _MOST:
+                raise ListNamesError("names are looked for by too many at once; ask again in a moment")
+            sources = select_sources(statuses, message.source)
+        except ListNamesError as exc:
+            reply.fail(exc)
+            return
+        asked = tuple((status, states[status.id].content) for status in sources)
+        self._answering += 1
+
+        async def look() -> None:
+            try:
+                reply.send(await ctx.run_blocking(page_of, asked, message))
+            except TapirError as exc:
+                reply.fail(exc)
+            finally:
+                self._answering -= 1
+
+        ctx.start_soon(look, name="list names")
 
 
 def select_sources(statuses: Sequence[SourceStatus], source: str) -> tuple[SourceStatus, ...]:
@@ -33,7 +72,7 @@ def select_sources(statuses: Sequence[SourceStatus], source: str) -> tuple[Sourc
 
 
 def page_of(sources: Sequence[tuple[SourceStatus, SourceContent | None]], asked: GetListNames) -> ListNamesPage:
-    """The page that is `asked` for, of these sources. Raises ListNamesError or NameSyntaxError."""
+    """The page that is `asked` for, of these sources; for a worker. Raises ListNamesError or NameSyntaxError."""
     room = max(1, min(asked.limit, MOST_NAMES))
     suffix = b"" if asked.suffix in ("", ".") else parse_name(asked.suffix)
     part = asked.containing.lower().encode()

@@ -24,6 +24,11 @@ def log_refusals(log: "Log", refusals: tuple[Refusal, ...], source: str) -> None
         log.warning("source %s: %d lines refused as %s: %s", source, refusal.count, refusal.reason, lines)
 
 
+def says_more(before: tuple[Refusal, ...], after: tuple[Refusal, ...]) -> bool:
+    """Whether lines are refused for a reason for which none was before."""
+    return bool({each.reason for each in after} - {each.reason for each in before})
+
+
 def log_gate(log: "Log", gate: Gate, *, before: Gate | None = None) -> None:
     """Say who is missing, and what that means; that one less is missing than `before` is not worth a line."""
     missing = ", ".join(gate.waiting_for)

@@ -12,7 +12,7 @@ from tapir.model.actions import ListKind
 from tapir.model.blocks import EMPTY_NAMES, ListBlock, LookupList
 from tapir.model.messages.lists import MOST_NAMES, GetListNames, ListNamesPage, SourceChanged, SourceLoaded
 from tapir.model.names import NameSyntaxError, format_name, parse_name
-from tapir.services.evaluator import lists
+from tapir.services.evaluator import naming
 from tapir.services.evaluator.naming import ListNamesError, page_of
 from tapir.services.evaluator.roster import SourceContent, SourceSettings, SourceState
 
@@ -124,6 +124,6 @@ async def test_the_keeper_lists_names_as_they_are(
             await rig.lists.ask(GetListNames(source="three"))
         with pytest.raises(AskError, match="begin anew"):
             await rig.lists.ask(GetListNames(cursor="x"))
-        monkeypatch.setattr(lists, "_MOST_LISTINGS", 0)
+        monkeypatch.setattr(naming, "_MOST", 0)
         with pytest.raises(AskError, match="ask again in a moment"):
             await rig.lists.ask(GetListNames())
