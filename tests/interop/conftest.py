@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from peers import Pop
+from mosquitto import Broker
+from peers import Daemon, Pop
 
 
 def oracle(pop: Pop, lists: Mapping[str, set[str]]) -> dict[str, str]:
@@ -72,5 +74,22 @@ def make_edits() -> Callable[..., Edits]:
 
     def make(pop: Pop, *, seed: int, **keys: Any) -> Edits:
         return Edits(pop=pop, seed=seed, **keys)
+
+    return make
+
+
+@pytest.fixture
+def make_broker(
+    tmp_path: Path,
+    require_peer: Callable[[str], str],
+    daemons: list[Daemon],
+    free_port: Callable[[], int],
+) -> Callable[..., Broker]:
+    """Makes a mosquitto that is not running yet, configured by these lines."""
+
+    def make(*lines: str) -> Broker:
+        return Broker(
+            folder=tmp_path, port=free_port(), program=require_peer("mosquitto"), daemons=daemons, lines=lines
+        )
 
     return make

@@ -1,10 +1,9 @@
 """The MQTT client against mosquitto, in real time and on 127.0.0.1."""
 
-import getpass
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import mqtt5
 import pytest
 import trio
 from certificates import Authority
-from peers import Daemon
+from mosquitto import Broker
 
 from tapir.codec.mqtt.packets import Subscription, Version
 from tapir.transport.mqtt.client import MqttClient
@@ -24,71 +23,6 @@ from tapir.transport.tls import client_context
 
 SOON = Backoff(first=0.05, factor=1.5, maximum=0.5)
 VERSIONS = pytest.mark.parametrize("version", [Version.V5, Version.V3_1_1], ids=str)
-
-
-@attrs.define(kw_only=True)
-class Broker:
-    """A mosquitto that can be stopped and started; it keeps sessions on disk."""
-
-    folder: Path
-    port: int
-    program: str
-    daemons: list[Daemon]
-    lines: Sequence[str] = ()
-    daemon: Daemon | None = None
-
-    async def start(self) -> None:
-        config = self.folder / "mosquitto.conf"
-        config.write_text(
-            "\n".join(
-                (
-                    # Started by root, it would become a user that may not write here.
-                    f"user {getpass.getuser()}",
-                    f"listener {self.port} 127.0.0.1",
-                    "persistence true",
-                    f"persistence_location {self.folder}/",
-                    "max_queued_messages 0",
-                    "set_tcp_nodelay true",
-                    *(self.lines or ("allow_anonymous true",)),
-                    "",
-                )
-            )
-        )
-        self.daemon = Daemon.start("mosquitto", [self.program, "-c", str(config)], directory=self.folder)
-        self.daemons.append(self.daemon)
-        with trio.fail_after(10):
-            while True:
-                try:
-                    stream = await trio.open_tcp_stream("127.0.0.1", self.port)
-                except OSError:
-                    assert self.daemon.alive(), self.daemon.output()
-                    await trio.sleep(0.02)
-                else:
-                    await stream.aclose()
-                    return
-
-    def stop(self) -> None:
-        assert self.daemon is not None
-        self.daemon.stop(seconds=10)
-
-    def signal(self, number: int) -> None:
-        assert self.daemon is not None
-        self.daemon.process.send_signal(number)
-
-
-@pytest.fixture
-def make_broker(
-    tmp_path: Path,
-    require_peer: Callable[[str], str],
-    daemons: list[Daemon],
-    free_port: Callable[[], int],
-) -> Callable[..., Broker]:
-    def make(*lines: str) -> Broker:
-        return Broker(
-            folder=tmp_path, port=free_port(), program=require_peer("mosquitto"), daemons=daemons, lines=lines
-        )
-
-    return make
 
 
 @attrs.define(kw_only=True)

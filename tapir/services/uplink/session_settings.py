@@ -35,6 +35,7 @@ class BrokerSettings:
     session_expiry: int = 7 * DAY
     receive_maximum: int = 1000
     max_message: int = 4 << 20
+    connect_patience: float = 20.0
     backoff: Backoff = Backoff()
 
     def __str__(self) -> str:
@@ -51,6 +52,7 @@ class BrokerSettings:
             # A topic has 64 KiB at most, and its packet a few octets more.
             maximum_packet=self.max_message + (1 << 17),
             backoff=self.backoff,
+            connect_patience=self.connect_patience,
             goodbye_patience=1.0,
         )
 

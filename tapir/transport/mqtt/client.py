@@ -31,8 +31,9 @@ from tapir.transport.mqtt.subscriptions import Subscriptions
 from tapir.transport.streams import ByteStream, PeerGone, PeerStalled
 
 _CODECS: Final[dict[Version, Codec]] = {Version.V5: v5.CODEC, Version.V3_1_1: v311.CODEC}
-# An old broker says that it does not know the version, or (against its standard) goes without a word.
-_TRY_OLDER: Final = frozenset({Trouble.VERSION, Trouble.CLOSED, Trouble.BROKEN})
+# An old broker says that it does not know the version, or (against its standard) goes without a word, or waits for
+# octets that never come, since it takes the properties of MQTT 5 for a length (amqtt).
+_TRY_OLDER: Final = frozenset({Trouble.VERSION, Trouble.CLOSED, Trouble.BROKEN, Trouble.SILENT})
 # How a takeover looks where the broker does not name it (3.1.1 cannot, mosquitto 2.0 does not); over TLS it is a cut.
 _WORDLESS: Final = frozenset({Trouble.CLOSED, Trouble.BROKEN})
 # A broker that is restarted twice in a row looks the same; three times is somebody else.

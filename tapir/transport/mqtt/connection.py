@@ -120,7 +120,7 @@ class Connection:
             await self._send((self._codec.encode(greeting),))
             answer = await self._first_packet()
         if answer is None:
-            raise ConnectionLost(Trouble.TIMEOUT, f"{self._where}: no CONNACK within {patience:g} s")
+            raise ConnectionLost(Trouble.SILENT, f"{self._where}: no CONNACK within {patience:g} s")
         if answer.reason:
             unable = answer.reason == UNSUPPORTED_VERSION
             raise ConnectionLost(
@@ -205,8 +205,7 @@ class Connection:
                 self._paused = False
                 self._last_packet = trio.current_time()
             while self._control_octets > _MOST_CONTROL:
-                self._written = trio.Event()
-                await self._written.wait()
+                await self._wait_written()
             self._packets = self._splitter.feed(await self._receive())
 
     async def _write(self) -> None:
@@ -251,6 +250,7 @@ class Connection:
     async def _subscribe(self, connected: Callable[[Connected], None]) -> None:
         answers: dict[Subscription, int] = {}
         told: Connected | None = None
+        kept = self._limits.session_expiry
         while True:
             self._subscriptions.changed = trio.Event()
             for step in self._subscriptions.steps(answers):
@@ -264,7 +264,7 @@ class Connection:
                 version=self._codec.version,
                 session_present=self._limits.session_present,
                 keepalive=self._keepalive,
-                session_expiry=self._session_expiry,
+                session_expiry=self._settings.session_expiry if kept is None else kept,
                 answers=tuple((sub, answers[sub]) for sub in self._subscriptions.wanted if sub in answers),
             )
             if now != told:
@@ -274,8 +274,17 @@ class Connection:
             with trio.move_on_after(patience):
                 await self._subscriptions.changed.wait()
 
+    async def _wait_written(self) -> None:
+        if self._written.is_set():
+            self._written = trio.Event()
+        await self._written.wait()
+
     async def _give_way(self) -> None:
         await self._renew.wait()
+        # Cut within a write, nobody would know what was said.
+        with trio.move_on_after(self._settings.goodbye_patience):
+            while self._sending or self._control:
+                await self._wait_written()
         raise ConnectionLost(Trouble.RENEWED, f"{self._where}: the connection is made anew, as we want it")
 
     # -- packets
@@ -383,11 +392,6 @@ class Connection:
 
     def _out_of_turn(self, what: str) -> ConnectionLost:
         return ConnectionLost(Trouble.PROTOCOL, f"{self._where} sent {what}", reason=0x82)
-
-    @property
-    def _session_expiry(self) -> int:
-        kept = self._limits.session_expiry
-        return self._settings.session_expiry if kept is None else kept
 
     @property
     def _where(self) -> str:

@@ -38,7 +38,7 @@ class ClientSettings:
     client_id: str = attrs.field(validator=attrs.validators.min_len(1))
     """names the session at the broker: the same after a restart, and nobody else's"""
     versions: tuple[Version, ...] = attrs.field(default=_BOTH, validator=attrs.validators.min_len(1))
-    """tried in this order; the next one only when the broker refuses the one before, or goes without a word"""
+    """tried in this order; the next one only when the broker refuses the one before, or has no word for it"""
     username: str | None = None
     password: bytes | None = attrs.field(default=None, repr=False)
     session_expiry: int = attrs.field(default=7 * DAY, validator=attrs.validators.ge(DAY))

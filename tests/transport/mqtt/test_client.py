@@ -118,14 +118,15 @@ async def test_a_broker_that_never_speaks(autojump_clock: MockClock, nursery: tr
     stage = make_stage(connect_patience=20)
     nursery.start_soon(stage.run)
     lost = await stage.lost()
-    assert (lost.trouble, trio.current_time()) == (Trouble.TIMEOUT, 20)
+    # Once in each version: there are brokers that wait for the rest of what MQTT 5 put into CONNECT.
+    assert (lost.trouble, trio.current_time()) == (Trouble.SILENT, 40)
     assert "no CONNACK" in lost.text
 
 
 async def test_an_octet_a_second_opens_nothing_and_holds_nothing_open(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    stage = make_stage(connect_patience=4, keepalive=30, ping_patience=10)
+    stage = make_stage(connect_patience=4, keepalive=30, ping_patience=10, versions=(Version.V5,))
     nursery.start_soon(stage.run)
 
     async def trickle(octets: bytes) -> None:
@@ -139,7 +140,7 @@ async def test_an_octet_a_second_opens_nothing_and_holds_nothing_open(
     broker = await stage.accept()
     nursery.start_soon(trickle, SUCCESS)
     lost = await stage.lost()
-    assert (lost.trouble, trio.current_time()) == (Trouble.TIMEOUT, 4)
+    assert (lost.trouble, trio.current_time()) == (Trouble.SILENT, 4)
     broker = await stage.accept()
     await broker.welcome()
     began = trio.current_time()
