@@ -14,10 +14,9 @@ Several sources change in one transaction:
 """
 
 import contextlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -26,74 +25,12 @@ from tapir.model.messages.lists import Refusal
 from tapir.store.blobs import BlobKind
 from tapir.store.database import STATE, Database
 from tapir.store.fold import fold_list, merge_list_changes
+from tapir.store.listed import ListEntry, ListsState, StoredList, StoredPending
 from tapir.store.packing import pack_list, pack_list_change, unpack_list, unpack_list_change
 
 _APPLICATION_ID: Final = 0x5450524C  # "TPRL"
 _SMALL: Final = 64 * 1024
 _MERGED: Final = 16
-
-
-@attrs.frozen(kw_only=True)
-class StoredPending:
-    """Content that the brake holds back, without the content itself, and why it is held."""
-
-    reason: str
-    digest: str
-    loaded_at: int
-    refusals: tuple[Refusal, ...] = ()
-    lookup: LookupList | None = None
-    """where the content is looked up, None when it is stored here"""
-
-
-@attrs.frozen(kw_only=True)
-class StoredList:
-    """What is known of one source, without its content; `digest` and `loaded_at` are None when it has none yet."""
-
-    source: str
-    digest: str | None = None
-    loaded_at: int | None = None
-    refusals: tuple[Refusal, ...] = ()
-    lookup: LookupList | None = None
-    """where the content is looked up, None when it is stored here"""
-    pending: StoredPending | None = None
-
-
-@attrs.frozen(kw_only=True)
-class _Entry:
-    """A source's place in the database, beside what is told of it."""
-
-    stored: StoredList
-    series: int
-    first: int = 1
-    last: int = 0
-    base_octets: int = 0
-    log_octets: int = 0
-    tiers: tuple[int, ...] = ()
-    """how many entries of the log are single changes, how many are merged of these, and so on"""
-
-    @classmethod
-    def unpack(cls, fields: dict[str, Any]) -> "_Entry":
-        # What an older tapir stored has a log of single changes only.
-        tiers = fields.get("tiers", [fields["last"] - fields["first"] + 1])
-        return cls(**{**fields, "stored": _unpack_stored(fields["stored"]), "tiers": tuple(tiers)})
-
-
-@attrs.frozen(kw_only=True)
-class _State:
-    """The item that says what the other items and the logs must be."""
-
-    next_series: int = 1
-    entries: Mapping[str, _Entry] = attrs.field(factory=dict)
-
-    def pack(self) -> bytes:
-        entries = [attrs.asdict(entry) for entry in self.entries.values()]
-        return json.dumps({"next_series": self.next_series, "entries": entries}).encode()
-
-    @classmethod
-    def unpack(cls, content: bytes) -> "_State":
-        fields = json.loads(content)
-        entries = [_Entry.unpack(entry) for entry in fields["entries"]]
-        return cls(next_series=fields["next_series"], entries={entry.stored.source: entry for entry in entries})
 
 
 class ListStore:
@@ -109,7 +46,7 @@ class ListStore:
     @classmethod
     def open(cls, path: Path) -> "ListStore":
         """The store at `path`, made when there is none; its folder must exist."""
-        database = Database.open(path, application_id=_APPLICATION_ID, state=_State().pack())
+        database = Database.open(path, application_id=_APPLICATION_ID, state=ListsState().pack())
         try:
             with database.reading():
                 _read_state(database)
@@ -240,7 +177,7 @@ class ListStore:
 class ListTransaction:
     """Changes of several sources that become durable together; made by `ListStore.transaction` only."""
 
-    def __init__(self, database: Database, state: _State) -> None:
+    def __init__(self, database: Database, state: ListsState) -> None:
         self._database = database
         self._next_series = state.next_series
         self._entries = dict(state.entries)
@@ -265,7 +202,7 @@ class ListTransaction:
         else:
             self._database.drop(_content_key(entry))
         stored = attrs.evolve(entry.stored, digest=digest, loaded_at=loaded_at, refusals=refusals, lookup=lookup)
-        self._entries[source] = _Entry(stored=stored, series=entry.series, base_octets=octets)
+        self._entries[source] = ListEntry(stored=stored, series=entry.series, base_octets=octets)
 
     def change(
         self,
@@ -351,27 +288,29 @@ class ListTransaction:
 
     def finish(self) -> None:
         """Write down what the changes amount to; `ListStore.transaction` calls this."""
-        self._database.put(BlobKind.STATE, STATE, _State(next_series=self._next_series, entries=self._entries).pack())
+        self._database.put(
+            BlobKind.STATE, STATE, ListsState(next_series=self._next_series, entries=self._entries).pack()
+        )
 
-    def _entry(self, source: str) -> _Entry:
+    def _entry(self, source: str) -> ListEntry:
         entry = self._entries.get(source)
         if entry is None:
-            entry = _Entry(stored=StoredList(source=source), series=self._next_series)
+            entry = ListEntry(stored=StoredList(source=source), series=self._next_series)
             self._next_series += 1
         return entry
 
-    def _without_pending(self, entry: _Entry) -> _Entry:
+    def _without_pending(self, entry: ListEntry) -> ListEntry:
         self._database.drop(_pending_key(entry))
         return attrs.evolve(entry, stored=attrs.evolve(entry.stored, pending=None))
 
-    def _appended(self, entry: _Entry, packed: bytes) -> _Entry:
+    def _appended(self, entry: ListEntry, packed: bytes) -> ListEntry:
         octets = self._database.append(BlobKind.LIST_CHANGE, entry.series, entry.last + 1, packed)
         single = entry.tiers[0] + 1 if entry.tiers else 1
         return attrs.evolve(
             entry, last=entry.last + 1, log_octets=entry.log_octets + octets, tiers=(single, *entry.tiers[1:])
         )
 
-    def _merged(self, entry: _Entry) -> _Entry:
+    def _merged(self, entry: ListEntry) -> ListEntry:
         """The log with no more than a few entries of each size."""
         tier = 0
         while entry.tiers[tier] >= _MERGED:
@@ -391,46 +330,26 @@ class ListTransaction:
             tier += 1
         return entry
 
-    def _folded(self, entry: _Entry, whole: Callable[[], ListBlock] | None) -> _Entry:
+    def _folded(self, entry: ListEntry, whole: Callable[[], ListBlock] | None) -> ListEntry:
         packed = pack_list(whole() if whole is not None else _read_content(self._database, entry))
         octets = self._database.put(BlobKind.LIST, _content_key(entry), packed)
         self._database.drop_log(entry.series)
         return attrs.evolve(entry, first=entry.last + 1, base_octets=octets, log_octets=0, tiers=())
 
 
-def _content_key(entry: _Entry) -> str:
+def _content_key(entry: ListEntry) -> str:
     return f"content/{entry.series}"
 
 
-def _pending_key(entry: _Entry) -> str:
+def _pending_key(entry: ListEntry) -> str:
     return f"pending/{entry.series}"
 
 
-def _read_state(database: Database) -> _State:
-    return _State.unpack(database.get(BlobKind.STATE, STATE))
+def _read_state(database: Database) -> ListsState:
+    return ListsState.unpack(database.get(BlobKind.STATE, STATE))
 
 
-def _read_content(database: Database, entry: _Entry) -> ListBlock:
+def _read_content(database: Database, entry: ListEntry) -> ListBlock:
     base = unpack_list(database.get(BlobKind.LIST, _content_key(entry)))
     log = database.entries(BlobKind.LIST_CHANGE, entry.series, first=entry.first, last=entry.last)
     return fold_list(base, [unpack_list_change(change) for change in log]) if log else base
-
-
-def _unpack_stored(fields: dict[str, Any]) -> StoredList:
-    pending = fields["pending"]
-    if pending is not None:
-        pending = StoredPending(**{**pending, **_unpack_values(pending)})
-    return StoredList(**{**fields, **_unpack_values(fields), "pending": pending})
-
-
-def _unpack_values(fields: dict[str, Any]) -> dict[str, Any]:
-    # What an older tapir stored knows of no look-ups.
-    lookup = fields.get("lookup")
-    return {
-        "refusals": _unpack_refusals(fields["refusals"]),
-        "lookup": None if lookup is None else LookupList(**lookup),
-    }
-
-
-def _unpack_refusals(refusals: list[dict[str, Any]]) -> tuple[Refusal, ...]:
-    return tuple(Refusal(**{**refusal, "lines": tuple(refusal["lines"])}) for refusal in refusals)

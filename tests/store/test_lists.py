@@ -17,7 +17,8 @@ from tapir.model.messages.lists import Refusal
 from tapir.model.names import Name, parse_name
 from tapir.store import lists
 from tapir.store.errors import StoreCorrupt
-from tapir.store.lists import ListStore, StoredList, StoredPending
+from tapir.store.listed import StoredList, StoredPending
+from tapir.store.lists import ListStore
 
 Entries = dict[Name, int]
 REFUSALS = (Refusal(reason="malformed", count=12, lines=(1, 2, 3)), Refusal(reason="too_broad", count=1, lines=(9,)))

@@ -13,7 +13,8 @@ from tapir.model.blocks import ListBlock, LookupList
 from tapir.policy.difference import ListDifference
 from tapir.services.evaluator.roster import SourceContent, SourceSettings, SourceState
 from tapir.store.errors import StoreCorrupt, StoreError, StoreFull
-from tapir.store.lists import ListStore, ListTransaction, StoredList
+from tapir.store.listed import StoredList
+from tapir.store.lists import ListStore, ListTransaction
 from tapir.store.quarantine import quarantine
 from tapir.store.staging import has_copy, sweep
 from tapir.store.state import staging_path
