@@ -139,6 +139,8 @@ class _Export(Response):
                 answer = _json(BootstrapResponse(time=desk.now(), error=True, error_msg=str(exc)))
                 await answer(scope, receive, send)
                 return
+        # In HTTP/2 an answer without an end is one that the client goes on waiting for.
+        scope["state"]["guard"].abort()
         raise ClientGone
 
     async def _send_plain(self, export: ObservationsExport, send: Any) -> None:

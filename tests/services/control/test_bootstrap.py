@@ -1,15 +1,19 @@
 """What `/bootstrap` answers, read over HTTP as upstream's client and as ours do."""
 
 import json
+import math
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import httpx  # noqa: ASYNC127  see docs/decisions/dependencies.md
 import pytest
 import trio
+from certificates import Authority
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,7 +33,8 @@ from tapir.services.control.protocol import ProtocolError
 from tapir.services.control.status import ControlRefs
 from tapir.services.sources.bootstrap import BootstrapFailed, BootstrapSettings
 from tapir.services.sources.bootstrap_client import HttpBootstrapper
-from tapir.transport.http.server import HttpLimits, HttpServer, listen
+from tapir.transport.http.server import ALPN, HttpLimits, HttpServer, listen
+from tapir.transport.tls import server_context
 
 if TYPE_CHECKING:
     from actors import ActorRef
@@ -87,7 +92,8 @@ class FakeDesk:
     held: ObservationBlock
     sources: SourcesStatus | None = SOURCES
     refused: str = ""
-    stalls: bool = False
+    stalls_after: float = math.inf
+    """how many pieces are made before the worker hangs"""
     running: int = 0
 
     def now(self) -> int:
@@ -110,8 +116,9 @@ class FakeDesk:
         return ObservationsExport(name="?", kind=kind, topics=("obs/t",), observations=self.held, at=NOW)
 
     async def run_blocking(self, fn: Callable[..., T], *args: object) -> T:
-        if self.stalls:
+        if self.stalls_after <= 0:
             await trio.sleep_forever()
+        self.stalls_after -= 1
         await trio.lowlevel.checkpoint()
         return fn(*args)
 
@@ -141,7 +148,7 @@ def fake_desk(**values: Any) -> FakeDesk:
 
 
 @asynccontextmanager
-async def serving(desk: FakeDesk) -> AsyncIterator[str]:
+async def serving(desk: FakeDesk, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """The base URL of a server that answers `/bootstrap`, and `/ping` with the least there is."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -156,8 +163,9 @@ async def serving(desk: FakeDesk) -> AsyncIterator[str]:
     listener = listen("127.0.0.1", 0)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(server.serve, listener, lambda: None))  # noqa: ASYNC113  it listens already
-            yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}/api/v1"
+            nursery.start_soon(partial(server.serve, listener, lambda: context))  # noqa: ASYNC113  it listens already
+            scheme = "http" if context is None else "https"
+            yield f"{scheme}://127.0.0.1:{listener.socket.getsockname()[1]}/api/v1"
             nursery.cancel_scope.cancel()
 
 
@@ -260,17 +268,32 @@ async def test_only_so_many_at_once() -> None:
 
 async def test_an_export_that_takes_too_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONGEST", 0.1)
-    desk = fake_desk(stalls=True)
+    desk = fake_desk(stalls_after=0)
     async with serving(desk) as url:
         for encoding in ("gob", "jsonl"):
             async with httpx.AsyncClient(timeout=10) as client:
                 members = {"Command": "export-doubtlist", "ListName": "dns-tapir", "Encoding": encoding}
-                try:
-                    response = await client.post(f"{url}/bootstrap", json=members)
-                except httpx.RemoteProtocolError:
-                    continue
-                assert response.status_code == 500
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await client.post(f"{url}/bootstrap", json=members)
     assert desk.running == 0
+
+
+async def test_over_http2_as_gos_client_speaks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("pop.example")
+    context = server_context(certificate=pair.certificate, key=pair.key, protocols=ALPN)
+    held = {f"host{number}.example.": (number, NOW - HOUR, NOW + HOUR) for number in range(5000)}
+    desk = fake_desk(held=block(held))
+    members = {"Command": "export-doubtlist", "ListName": "dns-tapir", "Encoding": "gob"}
+    trusted = ssl.create_default_context(cafile=str(authority.ca))
+    async with serving(desk, context) as url, httpx.AsyncClient(http2=True, verify=trusted, timeout=5) as client:
+        response = await client.post(f"{url}/bootstrap", json=members)
+        assert response.http_version == "HTTP/2"
+        assert said(import_list(decode_list(response.content)[0]).observations) == held
+        monkeypatch.setattr(module, "LONGEST", 0.1)
+        desk.stalls_after = 1
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.post(f"{url}/bootstrap", json={**members, "Encoding": "jsonl"})
 
 
 # ------------------------------------------------------------------------------------------------ the two together
