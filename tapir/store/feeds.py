@@ -15,7 +15,6 @@ from typing import Final
 
 import attrs
 
-from tapir.codec.columns import joined_records
 from tapir.model.blocks import NameBlock, RecordBlock, RecordDelta, VersionDelta
 from tapir.store.blobs import BlobError, BlobKind
 from tapir.store.database import STATE, Database
@@ -191,13 +190,13 @@ def _put_base(database: Database, parts: Iterable[RecordBlock], old: _State) -> 
 
 
 def _split(parts: Iterable[RecordBlock]) -> list[RecordBlock]:
-    """The same records in pieces of about the same size, for each is packed and sealed as a whole."""
-    records = joined_records(tuple(parts))
+    """The same records in pieces that are packed and sealed one after the other, none of them large."""
     pieces = []
-    for start in range(0, len(records), _PART):
-        actions = records.actions[start : start + _PART]
-        offsets = records.names.offsets[4 * start : 4 * (start + len(actions) + 1)]
-        pieces.append(RecordBlock(names=NameBlock(data=records.names.data, offsets=offsets), actions=actions))
+    for records in parts:
+        for start in range(0, len(records), _PART):
+            actions = records.actions[start : start + _PART]
+            offsets = records.names.offsets[4 * start : 4 * (start + len(actions) + 1)]
+            pieces.append(RecordBlock(names=NameBlock(data=records.names.data, offsets=offsets), actions=actions))
     return pieces
 
 

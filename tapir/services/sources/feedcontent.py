@@ -5,7 +5,7 @@ allowlist its own, and with all other rules a doubtlist. The lists are sources o
 ids are derived from the feed's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -44,7 +44,7 @@ class FeedLists:
 
 @attrs.frozen(kw_only=True, eq=False)
 class ListStep:
-    """What becomes of one list: `removed` leave it, then `added` come to it; both in order of wire octets."""
+    """What becomes of one list: `removed` leave it, then `added` come to it; in any order."""
 
     removed: NameBlock = EMPTY_NAMES
     added: NameBlock = EMPTY_NAMES
@@ -147,14 +147,16 @@ def _step(removed: NameBlock, added: NameBlock) -> ListStep:
     names, adds, actions = steps_of([_marked(removed), _marked(added)])
     changes, _ = net_of(names, adds, actions, order_of(names))
     delta = changes.delta()
-    return ListStep(removed=_merged([delta.removed.names]), added=_merged([delta.added.names]))
+    return ListStep(removed=delta.removed.names, added=delta.added.names)
 
 
 def _marked(names: NameBlock) -> RecordBlock:
     return RecordBlock(names=names, actions=bytes((_MARK,)) * len(names))
 
 
-def _merged(blocks: Iterable[NameBlock]) -> NameBlock:
-    """All names of `blocks`, in order of wire octets."""
-    names = joined(tuple(block for block in blocks if len(block)))
-    return take_names(names, in_order(names, np.arange(len(names), dtype=np.uint32))) if len(names) else EMPTY_NAMES
+def _merged(blocks: Sequence[NameBlock]) -> NameBlock:
+    """All names of `blocks`, each of which is in order of wire octets, in that order."""
+    if len(blocks) < 2:
+        return blocks[0] if blocks else EMPTY_NAMES
+    names = joined(blocks)
+    return take_names(names, in_order(names, np.arange(len(names), dtype=np.uint32)))
