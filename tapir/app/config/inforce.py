@@ -46,13 +46,21 @@ def pack_in_force(config: Config) -> dict[str, Any]:
             canary=config.canary,
             server_active=config.server.active,
             addresses=config.server.addresses,
-            sources=config.sources,
+            sources=tuple(map(_without_secret, config.sources)),
             policy=config.policy,
         )
     )
     # Through its text: what is left of it then is nothing but numbers, strings, lists and objects.
     plain: dict[str, Any] = json.loads(packed)
     return plain
+
+
+def _without_secret(source: SourceConfig) -> SourceConfig:
+    observed = source.observations
+    if observed is None:
+        return source
+    bootstrap = attrs.evolve(observed.bootstrap, key="")
+    return attrs.evolve(source, observations=attrs.evolve(observed, bootstrap=bootstrap))
 
 
 def restore_in_force(packed: Any, new: Config) -> Config:

@@ -1,16 +1,19 @@
 """`tapir.mqtt`, `tapir.config` and `keystore`, from the files to the session's settings."""
 
+import json
 from pathlib import Path
 
 import attrs
 import pytest
 
 from tapir.app.config import BrokerAddress, Config, ConfigErrors, GlobalConfig, load
+from tapir.app.config.inforce import pack_in_force
 from tapir.app.config.mqtt import parse_broker
 from tapir.app.config.report import Invalid
-from tapir.app.config.settings import ObservationsConfig, SourceConfig
+from tapir.app.config.settings import BootstrapConfig, ObservationsConfig, SourceBrakeConfig, SourceConfig
 from tapir.app.uplink import GLOBAL, global_settings, learned_bootstrap, overlay, session_settings
 from tapir.codec.globalconfig import BootstrapSettings, GlobalConfiguration, TopicSettings
+from tapir.model.actions import ListKind
 from tapir.store.state import StateDirectory
 
 KEYS = "keystore: { path: keys.json }\n"
@@ -149,7 +152,7 @@ def source(id_: str, **keys: object) -> SourceConfig:
         id=id_,
         name=id_,
         description="",
-        kind="doubtlist",  # type: ignore[arg-type]
+        kind=ListKind.DOUBT,
         origin="mqtt",
         format="",
         active=True,
@@ -160,7 +163,7 @@ def source(id_: str, **keys: object) -> SourceConfig:
         column=None,
         match="exact",
         poll_interval=1,
-        brake=None,  # type: ignore[arg-type]
+        brake=SourceBrakeConfig(shrink=0.5, grow=2.0, minimum=1),
     )
     return attrs.evolve(found, observations=ObservationsConfig(topic=f"observations/{id_}", **keys))  # type: ignore[arg-type]
 
@@ -214,6 +217,15 @@ def test_what_was_received_lies_over_the_files_but_for_immutable_sources(config:
     off = attrs.evolve(config, global_config=None)
     assert overlay(off, LEARNED) == off
     assert topics(overlay(off, LEARNED), state)["one"] == "observations/one"
+
+
+def test_what_the_process_goes_by_tells_no_secret(config: Config) -> None:
+    bootstrap = BootstrapConfig(servers=("b:1",), url="https://%s", key="hush")
+    observed = ObservationsConfig(topic="t", bootstrap=bootstrap)
+    found = attrs.evolve(overlay(config, LEARNED), sources=(attrs.evolve(config.sources[0], observations=observed),))
+    packed = json.dumps(pack_in_force(found))
+    assert "https://%s" in packed
+    assert "hush" not in packed
 
 
 def test_settings_of_the_global_configuration(config: Config, state: StateDirectory) -> None:
