@@ -35,7 +35,7 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 		{ echo '$(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)' >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo 'installing tapir and its tools into $(VENV)'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,edm]'
 	@touch $@
 
 # The compiled form of a kernel wins over its text: after an edit it must be made again.

@@ -96,7 +96,7 @@ def test_dependencies_are_written_down() -> None:
     """Every package that we ask for has its line in docs/decisions/dependencies.md."""
     page = (REPOSITORY / "docs/decisions/dependencies.md").read_text()
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    for requirement in project["dependencies"] + project["optional-dependencies"]["dev"]:
+    for requirement in project["dependencies"] + sum(project["optional-dependencies"].values(), []):
         name = re.split(r"[<>=~![]", requirement)[0]
         assert name in page, f"{name} has no line on why it and not its rivals"
 
@@ -104,7 +104,10 @@ def test_dependencies_are_written_down() -> None:
 def test_what_is_imported_is_asked_for() -> None:
     """What only comes along with another package may stop coming, so what we import we ask for ourselves."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    asked_for = {re.split(r"[<>=~!]", requirement)[0].lower() for requirement in project["dependencies"]}
+    extra = project["optional-dependencies"]
+    asked_for = {
+        re.split(r"[<>=~![]", requirement)[0].lower() for requirement in project["dependencies"] + extra["edm"]
+    }
     distributions = importlib.metadata.packages_distributions()
     for module in ("actors", "tapir"):
         for path in (REPOSITORY / module).rglob("*.py"):
