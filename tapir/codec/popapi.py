@@ -6,7 +6,7 @@ has it. Times are microseconds since the epoch, None for no time.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -16,24 +16,13 @@ from tapir.codec.functionstatus import encode_function_status
 from tapir.codec.gojson import FieldError, Fields
 from tapir.codec.rfc3339 import LAST, YEAR_ONE, format_time
 from tapir.codec.strictjson import JsonError, load_object
-from tapir.model.actions import Action, ListKind
+from tapir.model.actions import ListKind
 from tapir.model.blocks import ListBlock
 from tapir.model.messages.telemetry import FunctionStatus
 from tapir.model.names import format_name
 
 PUBLISHED_KEY: Final = "be-nice-to-a-bad-tempered-tapir"
 """The key that every enrolment writes, and that everybody knows"""
-
-GO_ACTIONS: Final = {
-    Action.NONE: 0,
-    Action.NXDOMAIN: 1,
-    Action.NODATA: 2,
-    Action.DROP: 4,
-    Action.REDIRECT: 8,
-    Action.PASSTHRU: 16,
-}
-"""The bits of upstream's actions; what upstream does not know is 64"""
-UNKNOWN_ACTION: Final = 64
 
 _MOST: Final = (1 << 63) - 2
 _HOLE: Final = "\ue000names are written here\ue000"
@@ -298,14 +287,6 @@ def encode_text(text: str) -> bytes:
 def encode_denied_names(entries: ListBlock) -> bytes:
     """The members that `DenylistedNames` has for `entries`."""
     return b",".join(_plain(name) + b":true" for name, _ in _texts(entries))
-
-
-def encode_output(records: Iterable[tuple[str, Action]]) -> bytes:
-    """The elements that `RpzOutput` has for these owners; records are null, since Go's reader cannot read them."""
-    return b",".join(
-        _plain({"Name": owner, "RR": None, "Action": GO_ACTIONS.get(action, UNKNOWN_ACTION)})
-        for owner, action in records
-    )
 
 
 def _texts(entries: ListBlock) -> Iterator[tuple[str, int]]:

@@ -134,6 +134,8 @@ class Parts(Actor[Any]):
                     ctx.reply(self._page(message))
                 case Explain(name=name):
                     ctx.reply(_explain(name))
+                case _:
+                    return  # no answer at all: the runtime fails the ask
 
     def _page(self, question: GetListNames) -> ListNamesPage:
         """One name a page: the API has to go on."""
