@@ -1,8 +1,8 @@
 """RPZ feeds: NOTIFY comes in at the zone server and is handed to the sources that transfer that zone.
 
 What a feed says by the way goes to the lists that all feeds share (pop.md §3.1): the source `<id>:allow` feeds
-`allow_catchall`, the source `<id>:doubt` feeds `doubt_catchall`. Both are said by the actor of the source `<id>`, and
-before what that says itself: nothing waits for them.
+`allow_catchall`, the source `<id>:doubt` feeds `doubt_catchall`. Both are said by the actor of the source `<id>`, which
+says first what is let through; nobody waits for them besides the source itself.
 """
 
 from typing import Final

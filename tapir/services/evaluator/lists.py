@@ -1,10 +1,12 @@
 """The list keeper: sole writer of what every source says, of what the brake holds back, and of the publish gate."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import attrs
+import trio
 
 from actors import Actor, ActorRef, Context, StopReason, Timer
 from tapir.model.blocks import LookupList
@@ -52,8 +54,8 @@ from tapir.services.evaluator.wording import log_gate, log_held, log_refusals, s
 
 __all__ = ["AcceptError", "ConfigureLists", "ListKeeper", "ListKeeperMessage", "ListKeeperSettings", "stream_of"]
 
-_ASK_AGAIN: Final = 10_000_000
-"""microseconds in which a source that was asked for everything is not asked again"""
+_ASK_AGAIN: Final = 10.0
+"""seconds in which a source that was asked for everything is not asked again"""
 
 
 class ListKeeper(Actor[ListKeeperMessage]):
@@ -79,7 +81,7 @@ class ListKeeper(Actor[ListKeeperMessage]):
         self._telling = Telling()
         self._deadline: Timer | None = None
         self._suspended_digests: dict[str, str] = {}
-        self._asked_at: dict[str, int] = {}
+        self._asked_at: dict[str, float] = {}
         self._names = NameDesk()
 
     @classmethod
@@ -176,9 +178,9 @@ class ListKeeper(Actor[ListKeeperMessage]):
                 await self._confirm(
                     ctx, SourceUnchanged(source=message.source, at=message.loaded_at, digest=message.digest)
                 )
-            elif ctx.now() - self._asked_at.get(message.source, -_ASK_AGAIN) >= _ASK_AGAIN:
+            elif trio.current_time() >= self._asked_at.get(message.source, -math.inf) + _ASK_AGAIN:
                 ctx.log.debug("source %s changes what is not known here; asking for everything", message.source)
-                self._asked_at[message.source] = ctx.now()
+                self._asked_at[message.source] = trio.current_time()
                 self._source_ref(message.source).tell_nowait(RefreshSource())
             return
         content, changed = await ctx.run_blocking(amend, base, message)

@@ -229,7 +229,7 @@ def judge_gate(states: Iterable[SourceState]) -> Gate:
     required allowlist, for a zone made without it blocks what it protects. Not while an allowlist that is read in
     another way has time left to say what that makes of it, for a denylist may be faster. Nor where there are sources
     and none of them can be heard: an empty zone would take from the secondaries what another daemon gave them.
-    What is derived from another source comes before that says anything itself, so it is not waited for.
+    What is derived from another source is not waited for: its actor speaks for both.
     """
     active = [state for state in states if state.settings.active and not state.settings.derived]
     missing = [state for state in active if state.content is None]

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from actors.testing import crash_on_nth
@@ -136,6 +137,9 @@ async def test_a_difference_to_something_else_is_not_made_and_everything_asked_f
         assert await rig.source.next() == RefreshSource()
         assert await held(rig) == [("a.example.", 0)]
         assert len(rig.source.messages) == 2
+        await trio.sleep(10)  # whoever did not hear it is asked again
+        await rig.lists.tell(change("9", "10", come="z.example"))
+        assert await rig.source.next() == RefreshSource()
         await rig.lists.tell(said("9", "a.example", "y.example"))
         assert told(await rig.policy.next()) == ([], [("y.example.", 0)])
 
