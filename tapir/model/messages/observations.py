@@ -27,6 +27,11 @@ class GetObservationsExport(Request[ObservationsExport]):
 
 
 @attrs.frozen(kw_only=True)
+class BootstrapAgain(Request[str]):
+    """The operator wants it: fetch once more what other POPs hold; the reply is a sentence."""
+
+
+@attrs.frozen(kw_only=True)
 class ObservationsStatus:
     """How one observation source stands; times are microseconds since the epoch, None for never."""
 

@@ -7,6 +7,7 @@ from actors import Delivery
 from tapir.model.messages.events import AcceptClock, GetClock, GetEvents
 from tapir.model.messages.feeds import TransferWhole
 from tapir.model.messages.lists import GetSources, RefreshSource, SourcesStatus, SourceStatus
+from tapir.model.messages.observations import BootstrapAgain
 from tapir.services.control.explaining import Asker
 from tapir.services.control.listing import list_names, list_sources, takes_part
 from tapir.services.control.protocol import ConsoleRequest, ProtocolError
@@ -33,7 +34,7 @@ async def _sources(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> ob
 
 
 async def _refresh(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> object:
-    """Have a source look now; with `whole`, have a feed transfer all of its zone."""
+    """Have a source look now; with `whole`, transfer all of a feed's zone, or bootstrap observations again."""
     whole = request.arguments.get("whole", False) is True
     id_ = request.text("source")
     status: SourcesStatus = await ask(refs.lists, GetSources())
@@ -44,9 +45,14 @@ async def _refresh(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> ob
     if not takes_part(source) or refs.source is None:
         raise _refused(request, f"there is nothing to look at for source {id_}: it is {_standing(source)}")
     if whole:
-        if source.origin.split(" ")[0] != "xfr":
-            raise _refused(request, f"source {id_} is no feed: there is no zone to transfer")
-        return await ask(refs.source(id_), TransferWhole())
+        match source.origin.split(" ")[0]:
+            case "xfr":
+                return await ask(refs.source(id_), TransferWhole())
+            case "mqtt":
+                return await ask(refs.source(id_), BootstrapAgain())
+            case _:
+                text = f"source {id_} is no feed, and nobody else holds it: there is nothing to fetch whole"
+                raise _refused(request, text)
     delivery = refs.source(id_).tell_nowait(RefreshSource())
     if delivery not in (Delivery.DELIVERED, Delivery.COALESCED):
         raise _refused(request, f"source {id_} cannot be told now ({delivery.value}): try again in a moment")

@@ -15,11 +15,12 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 import trio
 
+from actors import Context
 from tapir.model.blocks import ObservationBlock
 from tapir.model.errors import TapirError
 
@@ -100,7 +101,7 @@ async def keep_trying(
     try:
         result = await _first(bootstrapper, deliver)
     except BootstrapFailed as exc:
-        then = "it is tried again in a while" if needed else "it is tried again with the next start"
+        then = "it is tried again in a while" if needed else "it is tried again with the next start, or when told to"
         log.warning("%s; what is held stays, and %s", exc, then)
         await deliver(exc)
         if not needed:
@@ -115,6 +116,37 @@ async def keep_trying(
         result.refused,
     )
     await deliver(result)
+
+
+class OneMore:
+    """A further attempt that an operator asks for, one at a time; nothing waits for it, since it is merged by name."""
+
+    def __init__(self) -> None:
+        self._running = False
+
+    def begin(
+        self,
+        ctx: Context[Any],
+        bootstrapper: Bootstrapper,
+        deliver: Callable[[BootstrapResult | BootstrapFailed], Awaitable[object]],
+    ) -> str:
+        """Begin it, unless one is under way; the sentence says which. It ends as in `keep_trying`."""
+        if self._running:
+            return "a bootstrap is under way already; the log tells what comes of it"
+        self._running = True
+        ctx.start_soon(self._run, bootstrapper, deliver, ctx.log, name="bootstrap-again")
+        return "other POPs are asked; the log tells what they say"
+
+    async def _run(
+        self,
+        bootstrapper: Bootstrapper,
+        deliver: Callable[[BootstrapResult | BootstrapFailed], Awaitable[object]],
+        log: logging.LoggerAdapter[logging.Logger],
+    ) -> None:
+        try:
+            await keep_trying(bootstrapper, deliver, lambda: False, log)
+        finally:
+            self._running = False
 
 
 async def _first(

@@ -15,6 +15,7 @@ from tapir.model.messages.events import GetClock, HoldExpiry
 from tapir.model.messages.lists import EntryFacts, GetEntry, RefreshSource
 from tapir.model.messages.mqtt import ConsumeAgain, MqttBlock, MqttSettled
 from tapir.model.messages.observations import (
+    BootstrapAgain,
     GetObservations,
     GetObservationsExport,
     ObservationsExport,
@@ -22,7 +23,7 @@ from tapir.model.messages.observations import (
 )
 from tapir.model.observed import Standing
 from tapir.policy.observed import NEVER
-from tapir.services.sources.bootstrap import BootstrapFailed, BootstrapResult, keep_trying
+from tapir.services.sources.bootstrap import BootstrapFailed, BootstrapResult, OneMore, keep_trying
 from tapir.services.sources.expiry import seconds_to_boundary
 from tapir.services.sources.observations_blocks import next_blocks
 from tapir.services.sources.observations_counting import Counts
@@ -98,6 +99,7 @@ class ObservationSource(Actor[ObservationMessage]):
         self._held = False
         self._ends: Timer | None = None
         self._bootstrap = "no"
+        self._again = OneMore()
         self._counts = Counts()
         self._latest_at: int | None = None
         self._housekept_at = 0
@@ -142,6 +144,8 @@ class ObservationSource(Actor[ObservationMessage]):
                 ctx.reply(self._status(await ctx.run_blocking(self._desk.count_keys)))
             case GetObservationsExport():
                 await self._export(ctx)
+            case BootstrapAgain():
+                ctx.reply(self._bootstrap_again(ctx))
 
     # Opening
 
@@ -158,22 +162,12 @@ class ObservationSource(Actor[ObservationMessage]):
         await self._expire(ctx)
         self._announce()
         if self._bootstrap == "fetching":
-            bootstrapper = self._bootstrapper(self._settings, ctx.now)
-            ctx.start_soon(
-                keep_trying,
-                bootstrapper,
-                self._deliverer(ctx),
-                lambda: not len(self._desk.book),
-                ctx.log,
-                name="bootstrap",
-            )
+            fetcher, wanted = self._bootstrapper(self._settings, ctx.now), not len(self._desk.book)
+            ctx.start_soon(keep_trying, fetcher, self._deliverer(ctx), lambda: wanted, ctx.log, name="bootstrap")
         await self._have_work_done(ctx)
 
     def _deliverer(self, ctx: Context[ObservationMessage]) -> Callable[[BootstrapResult | BootstrapFailed], Any]:
         return lambda result: ctx.ref.tell(Bootstrapped(result=result))
-
-    def _is_empty(self) -> bool:
-        return not len(self._desk.book)
 
     def _announce(self) -> None:
         """Ask for all that is not settled; the session may not be there, or have no room now."""
@@ -320,6 +314,11 @@ class ObservationSource(Actor[ObservationMessage]):
             self._ends = ctx.send_after(seconds, SomethingEnds())
 
     # Bootstrap
+
+    def _bootstrap_again(self, ctx: Context[ObservationMessage]) -> str:
+        if self._settings.bootstrap is None or self._bootstrap == "fetching" or not self._open:
+            return f"source {self._settings.id} has nobody to bootstrap from, or has not done so yet"
+        return self._again.begin(ctx, self._bootstrapper(self._settings, ctx.now), self._deliverer(ctx))
 
     async def _take_bootstrap(
         self, ctx: Context[ObservationMessage], result: BootstrapResult | BootstrapFailed

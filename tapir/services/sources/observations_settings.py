@@ -9,7 +9,7 @@ from tapir.model.actions import ListKind
 from tapir.model.messages.events import HoldExpiry
 from tapir.model.messages.lists import GetEntry, RefreshSource
 from tapir.model.messages.mqtt import MqttBlock
-from tapir.model.messages.observations import GetObservations, GetObservationsExport
+from tapir.model.messages.observations import BootstrapAgain, GetObservations, GetObservationsExport
 from tapir.model.names import Name
 from tapir.services.sources.bootstrap import BootstrapFailed, Bootstrapper, BootstrapResult, BootstrapSettings
 from tapir.services.sources.bootstrap_client import HttpBootstrapper
@@ -68,6 +68,7 @@ ObservationMessage = (
     | GetEntry
     | GetObservations
     | GetObservationsExport
+    | BootstrapAgain
     | Work
     | Retry
     | SomethingEnds

@@ -21,7 +21,7 @@ from tapir.model.messages.lists import (
     SourcesStatus,
     SourceStatus,
 )
-from tapir.model.messages.observations import GetObservations
+from tapir.model.messages.observations import BootstrapAgain, GetObservations
 from tapir.model.names import parse_name
 from tapir.services.control.listing import MOST_ROWS
 from tapir.services.control.orders import ORDERS, accept_clock
@@ -82,7 +82,7 @@ class Others(Actor[Any]):
                 ctx.reply(ListNamesPage(parts=(part,), next="more", sources=SOURCES, unlisted=("dawg",)))
             case GetFeed():
                 ctx.reply(FEED)
-            case TransferWhole() | AcceptClock():
+            case TransferWhole() | BootstrapAgain() | AcceptClock():
                 ctx.reply(f"{type(message).__name__} done")
             case GetEvents():
                 ctx.reply((EVENT,))
@@ -193,6 +193,7 @@ async def test_a_source_is_told_to_look(autojump_clock: Any):
         await trio.testing.wait_all_tasks_blocked()
         assert rig.others.asked[-1] == RefreshSource()
         assert await rig.order("refresh", source="feed", whole=True) == "TransferWhole done"
+        assert await rig.order("refresh", source="core", whole=True) == "BootstrapAgain done"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from tapir.model.messages.lists import (
     SourceUnchanged,
 )
 from tapir.model.messages.mqtt import ConsumeAgain, MqttBlock, MqttSettled
-from tapir.model.messages.observations import GetObservations, GetObservationsExport, ObservationsStatus
+from tapir.model.messages.observations import BootstrapAgain, GetObservations, GetObservationsExport, ObservationsStatus
 from tapir.model.names import Name, format_name, parse_name
 from tapir.services.sources.bootstrap import BootstrapFailed, BootstrapResult, BootstrapSettings
 from tapir.services.sources.observations import ObservationSource
@@ -517,6 +517,23 @@ async def test_a_bootstrap_that_fails_holds_nothing_up(run_source: RunSource, au
         await rig.wait_settled(1)
         assert (await rig.status()).bootstrap == "failed"
         assert set(rig.names) == {"a.example."}
+
+
+async def test_an_operator_has_it_bootstrap_again(run_source: RunSource, autojump_clock: MockClock) -> None:
+    async with run_source(bootstrap=BOOTSTRAP) as rig:
+        assert "has not done so yet" in await rig.ref.ask(BootstrapAgain())
+        nothing = BootstrapResult(server="there", form="gob", fetched_at=rig.now, observations=ObservationBlock.of(()))
+        rig.fetching.tell(nothing)
+        await rig.send(adding(rig, "a.example"), settled=False)
+        await rig.wait_settled(1)
+        assert (await rig.status()).bootstrap == "done"
+        entry = (parse_name("b.example"), 1, rig.now, rig.now + 3600 * SECOND)
+        rig.fetching.tell(attrs.evolve(nothing, observations=ObservationBlock.of((entry,))))
+        assert "other POPs are asked" in await rig.ref.ask(BootstrapAgain())
+        await trio.sleep(1)
+        assert set(rig.names) == {"a.example.", "b.example."}
+    async with run_source() as rig:
+        assert "has nobody to bootstrap from" in await rig.ref.ask(BootstrapAgain())
 
 
 async def test_blocks_that_wait_are_taken_together(
