@@ -5,6 +5,7 @@ import enum
 import importlib
 import importlib.metadata
 import inspect
+import itertools
 import json
 import pkgutil
 import re
@@ -96,7 +97,7 @@ def test_dependencies_are_written_down() -> None:
     """Every package that we ask for has its line in docs/decisions/dependencies.md."""
     page = (REPOSITORY / "docs/decisions/dependencies.md").read_text()
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    for requirement in project["dependencies"] + sum(project["optional-dependencies"].values(), []):
+    for requirement in itertools.chain(project["dependencies"], *project["optional-dependencies"].values()):
         name = re.split(r"[<>=~![]", requirement)[0]
         assert name in page, f"{name} has no line on why it and not its rivals"
 
@@ -117,5 +118,7 @@ def test_what_is_imported_is_asked_for() -> None:
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
                 for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - here:
-                    given_by = {distribution.lower() for distribution in distributions.get(name, [name])}
+                    given_by = {
+                        distribution.lower().replace("_", "-") for distribution in distributions.get(name, [name])
+                    }
                     assert given_by & asked_for, f"{path} imports {name}"
