@@ -202,6 +202,7 @@ class MqttSession(Actor[Any]):
 
     def _configure(self, ctx: Context[Any], settings: MqttSettings) -> None:
         old, self._settings = self._settings, settings
+        self._desk.limit(DeskLimits(held_messages=settings.broker.receive_maximum))
         if settings.subscriptions != old.subscriptions:
             self._routes = self._routes.changed(settings.subscriptions)
             self._meet(ctx, self._routes.consumers)

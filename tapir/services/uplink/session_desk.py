@@ -76,6 +76,10 @@ class Desk:
         self.held_octets = 0
         self.counters: Counter[str] = Counter()
 
+    def limit(self, limits: DeskLimits) -> None:
+        """These limits hold from the next step on."""
+        self._limits = limits
+
     @property
     def full(self) -> bool:
         """Nothing more is to be taken until something is settled."""

@@ -51,6 +51,7 @@ class Life:
         self._stored: BrokerSession | None = None
         self._saving = self._unsaved = False
         self._look = trio.Event()
+        self._writing = trio.Lock()
         self._reconnected_at = float("-inf")
         self._connected_since: float | None = None
         self.active = True
@@ -228,13 +229,14 @@ class Life:
 
     async def _write(self, ctx: Context[Any], session: BrokerSession) -> None:
         path = self._settings.state_path
-        try:
-            if session != self._stored or not await ctx.run_blocking(path.exists):
-                await ctx.run_blocking(write_session, path, session)
-        except (StoreError, OSError) as exc:
-            if self._voice is not None:
-                self._voice.trouble("state", f"{exc}; after a restart the broker may not know us again")
-        self._stored = session
+        async with self._writing:
+            try:
+                if session != self._stored or not await ctx.run_blocking(path.exists):
+                    await ctx.run_blocking(write_session, path, session)
+            except (StoreError, OSError) as exc:
+                if self._voice is not None:
+                    self._voice.trouble("state", f"{exc}; after a restart the broker may not know us again")
+            self._stored = session
 
     # -- certificates
 
