@@ -173,7 +173,11 @@ def sources(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = No
 def refresh(
     source: Annotated[str, typer.Argument(help="The id of a source.")],
     whole: Annotated[
-        bool, typer.Option("--whole", help="Of a feed: transfer all of its zone, also when its serial went back.")
+        bool,
+        typer.Option(
+            "--whole",
+            help="Of a feed: transfer all of its zone, also if its serial went back. Of observations: bootstrap again.",
+        ),
     ] = False,
     config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
     state_dir: StateDir = None,
