@@ -15,7 +15,7 @@ from tapir.codec.tsig import TsigKey
 from tapir.model.actions import ListKind
 from tapir.model.messages.feeds import CATCH_ALLS, derived_source
 from tapir.model.messages.local import LISTS, SOURCES
-from tapir.model.names import Name
+from tapir.model.names import Name, format_name
 from tapir.services.authority.access import AccessRule, Secured
 from tapir.services.authority.feeds import FeedAccess
 from tapir.services.authority.notifier import NotifierSettings
@@ -77,17 +77,29 @@ def _configured(source: SourceConfig) -> SourceSettings:
         id=source.id,
         name=source.name,
         kind=source.kind,
-        origin=f"{source.origin} {source.path}" if source.path is not None else source.origin,
+        origin=_origin_of(source),
         active=source.active,
         required=source.required,
         supported=source.supported,
         action=source.action,
         weight=source.weight,
-        reading=(str(source.path), source.format, source.column or "", source.match, str(source.broad)),
+        reading=(
+            str(source.path) if source.feed is None else format_name(source.feed.zone),
+            source.format,
+            source.column or "",
+            source.match,
+            str(source.broad),
+        ),
         # Each observation is signed and ends by itself: that many come or go at once is no accident.
         brake=_NEVER_BRAKED if source.origin == "mqtt" else brake,
         format=source.format,
     )
+
+
+def _origin_of(source: SourceConfig) -> str:
+    if source.feed is not None:
+        return f"{source.origin} {format_name(source.feed.zone)} from {', '.join(map(str, source.feed.primaries))}"
+    return f"{source.origin} {source.path}" if source.path is not None else source.origin
 
 
 def running_sources(config: Config) -> tuple[SourceConfig, ...]:

@@ -14,7 +14,7 @@ from tapir.app.config.settings import FeedConfig, FeedPrimaryConfig, FeedTlsConf
 from tapir.app.config.strict import shown
 from tapir.app.config.values import between, listed, one_of, parse_domain, parse_prefix, path_in
 from tapir.codec.tsig import TsigKey
-from tapir.model.names import NameSyntaxError, parse_name
+from tapir.model.names import NameSyntaxError, format_name, parse_name
 from tapir.transport.tls import TlsError, client_context
 
 _WANTED_ADDRESS: Final = "needed is the primary's address, HOST:port, such as 192.0.2.53:53"
@@ -162,7 +162,6 @@ def _parse_host(text: str) -> str:
     try:
         if not text or text.replace(".", "").isdecimal():
             raise Invalid(f"{shown(text)} is neither an IP address nor the name of a host; {_WANTED_ADDRESS}")
-        parse_name(text)
+        return format_name(parse_name(text)).removesuffix(".")
     except NameSyntaxError as exc:
         raise Invalid(str(exc)) from exc
-    return text.lower().removesuffix(".")

@@ -169,6 +169,7 @@ def _resolve(host: str, port: int) -> Address:
     """The first address of `host`. Raises PrimaryUnusable."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as exc:
-        raise PrimaryUnusable(reason="name", detail=f"{host} cannot be looked up: {exc.strerror or exc}") from exc
+    except (OSError, UnicodeError) as exc:
+        said = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
+        raise PrimaryUnusable(reason="name", detail=f"{host} cannot be looked up: {said}") from exc
     return str(found[0][4][0]), port
