@@ -200,12 +200,14 @@ async def _fetch_once(
     try:
         await stream.send((frame(exchange.request),), patience=patience.idle)
         large = await _Reading(stream, exchange, patience, clock).run()
+        # With a goodbye: a reset is an error in the log of NSD.
+        await stream.end()
     except PeerGone as exc:
         raise PrimaryFailed(peer=connector.peer, reason="gone", detail=str(exc)) from exc
     except PeerStalled as exc:
         raise PrimaryFailed(peer=connector.peer, reason="idle", detail=str(exc)) from exc
     finally:
-        # What more it would send is of no interest, and there may be much of it.
+        # What more it would send, where that went wrong, is of no interest, and there may be much of it.
         stream.abort()
     return await trio.to_thread.run_sync(exchange.result) if large else exchange.result()
 
@@ -332,7 +334,9 @@ async def ask(
     try:
         with trio.move_on_after(patience.idle):
             await stream.send((frame(message),), patience=patience.idle)
-            return await _read_answer(stream, on_stream if on_stream is not None else is_answer)
+            answer = await _read_answer(stream, on_stream if on_stream is not None else is_answer)
+            await stream.end()
+            return answer
     except (PeerGone, PeerStalled) as exc:
         raise PrimaryFailed(peer=connector.peer, reason="gone", detail=str(exc)) from exc
     finally:

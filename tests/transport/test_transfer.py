@@ -58,6 +58,7 @@ class Stream:
         self.sent: list[bytes] = []
         self.broken = broken
         self.aborted = False
+        self.ended = False
 
     async def receive(self) -> bytes:
         while self.script:
@@ -75,7 +76,7 @@ class Stream:
         self.sent += map(bytes, pieces)
 
     async def end(self) -> None:
-        self.aborted = True
+        self.ended = True
 
     def close(self) -> None:
         self.aborted = True
@@ -104,7 +105,7 @@ async def test_asks_reads_and_hangs_up(autojump_clock: trio.testing.MockClock) -
     connector = Connector(Stream([b"abc", 19.0, b"de", b"more"]))
     assert await fetched(connector, Counting(5)) >= 5
     [stream] = connector.given
-    assert (stream.sent, stream.aborted, trio.current_time()) == ([b"\0\2q5"], True, 19.0)
+    assert (stream.sent, stream.ended, trio.current_time()) == ([b"\0\2q5"], True, 19.0)
 
 
 @pytest.mark.parametrize(
