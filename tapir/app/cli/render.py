@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from tapir.app.cli.render_api import render_api
+
 _GOOD: Final = {"running", "fresh", "serving", "acknowledged", "current", "transferring", "connected"}
 _BAD: Final = {"stuck", "failed", "held", "paused", "braked", "unsaved", "empty", "expired"}
 
@@ -73,6 +75,7 @@ def _detail(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
         *render_broker(status, now=now),
         render_secondaries(status.get("secondaries"), status.get("zone"), now=now),
         render_server(status.get("server")),
+        *render_api(status.get("api")),
     ]
 
 

@@ -43,7 +43,7 @@ async def serving(
     port = listener.socket.getsockname()[1]
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(server.serve, listener, lambda: context))
+            nursery.start_soon(partial(server.serve, listener, lambda: context))  # noqa: ASYNC113
             yield server, port
             nursery.cancel_scope.cancel()
 
