@@ -31,7 +31,7 @@ policy:
 FEEDS = """
 sources:
   one:
-    {{ active: true, name: one, type: denylist, source: xfr, zone: feed.example, upstream: 192.0.2.1, tsig-key: k.test }}
+    {{ active: true, name: o, type: denylist, source: xfr, zone: feed.example, upstream: 192.0.2.1, tsig-key: k.test }}
   two: {{ active: true, name: two, type: allowlist, source: xfr, zone: feed.example, upstream: "{upstream}" }}
 """
 
