@@ -15,13 +15,12 @@ from actors import Actor, ActorRef, Context, Delivery, Reply, StopReason
 from tapir.model.errors import TapirError
 from tapir.model.messages.mqtt import ConsumeAgain, GetMqtt, MqttSettled, PublishMessage, SetMqttActive
 from tapir.services.uplink.session_desk import Desk, DeskLimits
-from tapir.services.uplink.session_life import Life
+from tapir.services.uplink.session_life import Dialler, Life
 from tapir.services.uplink.session_messages import ConfigureSession, ConsumerEnded, Tick
 from tapir.services.uplink.session_routes import Routes
-from tapir.services.uplink.session_settings import BrokerSettings, MqttSettings
+from tapir.services.uplink.session_settings import MqttSettings
 from tapir.services.uplink.session_status import describe_session
 from tapir.transport.mqtt.client import MqttClient
-from tapir.transport.mqtt.dial import Dial
 from tapir.transport.mqtt.inbound import Delivery as Message
 from tapir.transport.mqtt.states import ClientStopped, PublishLost, PublishRefused
 
@@ -42,7 +41,7 @@ class MqttSession(Actor[Any]):
         settings: Callable[[], MqttSettings],
         *,
         consumer: Callable[[str], ActorRef[Any]],
-        dial: Callable[[BrokerSettings], Dial] | None = None,
+        dial: Dialler | None = None,
     ) -> Callable[[], "MqttSession"]:
         """Makes the incarnations of one session: a consumer never sees the number of a block twice."""
         ids = itertools.count(1)
@@ -53,7 +52,7 @@ class MqttSession(Actor[Any]):
         settings: MqttSettings,
         *,
         consumer: Callable[[str], ActorRef[Any]],
-        dial: Callable[[BrokerSettings], Dial] | None = None,
+        dial: Dialler | None = None,
         ids: "itertools.count[int] | None" = None,
     ) -> None:
         """`consumer` finds an actor by the name that a subscription has for it."""

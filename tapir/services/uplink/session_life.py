@@ -20,11 +20,14 @@ from tapir.services.uplink.session_voice import Voice
 from tapir.store.broker import BrokerSession, read_session, write_session
 from tapir.store.errors import StoreError
 from tapir.transport.mqtt.client import MqttClient
-from tapir.transport.mqtt.dial import Dial, broker_dial
+from tapir.transport.mqtt.dial import Dial, MakeContext, broker_dial
 from tapir.transport.mqtt.states import Connected, Connecting, Lost, State, Trouble
 from tapir.transport.tls import TlsError
 
 _MICROSECONDS: Final = 1_000_000
+
+Dialler = Callable[[BrokerSettings, MakeContext | None], Dial]
+"""Makes the way to a broker; the second calls for TLS."""
 
 
 class Life:
@@ -34,7 +37,7 @@ class Life:
         self,
         settings: MqttSettings,
         *,
-        dial: Callable[[BrokerSettings], Dial] | None,
+        dial: Dialler | None,
         pull: Callable[[Context[Any], MqttClient], Awaitable[None]],
     ) -> None:
         self._settings = settings
@@ -153,9 +156,9 @@ class Life:
             await client.run()
 
     def _dial(self, ctx: Context[Any], broker: BrokerSettings) -> Dial:
-        if self._make_dial is not None:
-            return self._make_dial(broker)
         make_context = self._files.context if self._files is not None else None
+        if self._make_dial is not None:
+            return self._make_dial(broker, make_context)
         return broker_dial(broker.host, broker.port, make_context=make_context, in_thread=ctx.run_blocking)
 
     # -- what the client tells

@@ -11,6 +11,7 @@ import attrs
 import mqtt5
 import pytest
 import trio
+from certificates import Authority
 from mqtt_broker import BrokerSide, MemoryStream
 from trio.testing import MockClock, memory_stream_pair
 
@@ -93,8 +94,10 @@ def play(tmp_path: Path) -> Start:
     ) -> AsyncIterator[Play]:
         send, receive = trio.open_memory_channel[BrokerSide](100)
 
-        def make_dial(_: BrokerSettings) -> Any:
+        def make_dial(_: BrokerSettings, make_context: Any) -> Any:
             async def dial() -> MemoryStream:
+                if make_context is not None:
+                    make_context()
                 ours, theirs = memory_stream_pair()
                 stream = MemoryStream(ours)
                 send.send_nowait(BrokerSide(theirs, stream))
@@ -500,3 +503,60 @@ async def test_a_broker_that_never_speaks_holds_up_neither_start_nor_stop(
         assert (await it.status()).state == "connecting"
         stopping = trio.current_time()
     assert trio.current_time() - stopping <= 1.5
+
+
+# -- certificates
+
+
+async def test_a_certificate_that_changed_is_used_and_one_that_cannot_be_is_not(
+    play: Start, autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    authority = Authority(tmp_path)
+    pair, renewed = authority.issue("pop.example"), authority.issue("pop.example", file="renewed")
+    tls = {"tls": True, "ca": authority.ca, "certificate": pair.certificate, "key": pair.key}
+    good = pair.certificate.read_bytes()
+    async with play(broker=tls) as it:
+        broker = await it.accept()
+        assert (await it.status()).client_id.startswith("pop.example-pop-")
+        pair.certificate.touch()
+        await trio.sleep(60)
+        pair.certificate.write_bytes(renewed.certificate.read_bytes())  # and the old key
+        await trio.sleep(600)
+        assert (await it.status()).connections == 1
+        assert len([line for line in caplog.messages if "cannot be used" in line]) == 1
+        pair.key.write_bytes(renewed.key.read_bytes())
+        began = trio.current_time()
+        await broker.expect(mqtt5.DisconnectPacket)
+        assert 10 <= trio.current_time() - began <= 30
+        second = await it.accept(session_present=True)
+        # Again at once: not more often than once a minute; and a reload has it looked at sooner.
+        pair.certificate.write_bytes(good)
+        pair.key.write_bytes(authority.issue("else").key.read_bytes())
+        pair.certificate.write_bytes((tmp_path / "else.pem").read_bytes())
+        began = trio.current_time()
+        await it.session.ask(ConfigureSession(settings=it.settings))
+        await second.expect(mqtt5.DisconnectPacket)
+        assert 55 <= trio.current_time() - began <= 60
+        await it.accept(session_present=True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await it.status()).state == "connected"
+    assert len([line for line in caplog.messages if "made anew" in line]) == 2
+
+
+async def test_a_certificate_that_comes_late_is_waited_for(
+    play: Start, autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("pop.example")
+    good = pair.certificate.read_bytes()
+    pair.certificate.unlink()
+    tls = {"tls": True, "ca": authority.ca, "certificate": pair.certificate, "key": pair.key}
+    async with play(broker=tls) as it:
+        await trio.sleep(3600)
+        status = await it.status()
+        assert (status.state, status.client_id) == ("waiting", "")
+        assert "pop.pem" in status.trouble
+        pair.certificate.write_bytes(good)
+        await it.accept()
+    assert len([line for line in caplog.messages if "looked for again" in line]) == 1
