@@ -11,7 +11,7 @@ def render_api(api: Any) -> list[RenderableType]:
     if not isinstance(api, dict) or not api.get("listeners"):
         return []
     names = [
-        f"{each['address']} ({'bootstrap' if each['surface'] == 'bootstrap' else 'api'}{', tls' if each['tls'] else ''})"
+        f"{each['address']} ({each['surface']}{', tls' if each['tls'] else ''})"
         for each in api["listeners"]
         if each["listening"]
     ]
