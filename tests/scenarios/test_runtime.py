@@ -21,10 +21,16 @@ STOPPED = [
     "sources/allow",
     "sources/tapir:local",
     "supervisor sources",
+    "uplink/telemetry",
+    "supervisor uplink",
     "evaluator/policy",
     "evaluator/lists",
     "supervisor evaluator",
+    "control/api",
     "control/health",
+    "control/certificates",
+    "control/clock",
+    "control/events",
     "supervisor control",
     "authority/server",
     "authority/notifier",
@@ -54,10 +60,16 @@ async def test_the_order_of_a_stop_is_the_same_every_time(
                   notifier running
                   server running
                 control running (one_for_one)
+                  events running
+                  clock running
+                  certificates running
                   health running
+                  api running
                 evaluator running (rest_for_one)
                   lists running
                   policy running
+                uplink running (one_for_one)
+                  telemetry running
                 sources running (one_for_one)
                   tapir:local running
                   allow running
@@ -200,12 +212,12 @@ async def test_giving_up_is_an_event(four: Any, trouble: Any, autojump_clock: Mo
 
     async def look_on() -> None:
         async with four.run(trouble=trouble) as life, life.system.subscribe(10_000) as events:
-            trouble.arm("control/health", *["before"] * 1000)
+            trouble.arm("evaluator/lists", *["before"] * 1000)
             happened.extend([event async for event in events])
 
     with pytest.raises(ExceptionGroup):
         await look_on()
     gave_up = [event for event in happened if isinstance(event, GaveUp)]
     assert gave_up
-    assert gave_up[0].path == "control"
+    assert gave_up[0].path == "evaluator"
     assert gave_up[-1].path == ""
