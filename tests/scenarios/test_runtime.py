@@ -192,7 +192,7 @@ async def test_an_actor_that_goes_on_crashing_ends_the_process_loudly_and_in_ord
     assert any(text.startswith(f"supervisor {path.split('/')[0]} gives up: {path} needed more than") for text in loud)
     assert any(text.startswith("supervisor (root) gives up") for text in loud)
     # The rest stops in order: sources before the evaluator before the authority.
-    groups = [stopped for stopped in stops(caplog) if stopped.startswith("supervisor ")][-3:]
+    groups = [stopped for stopped in stops(caplog) if stopped.startswith("supervisor ")][-4:]
     mine = {f"supervisor {path.split('/')[0]}", "supervisor (root)"}
     assert groups == [group for group in STOPPED if group.startswith("supervisor ") and group not in mine]
     trouble.disarm()
