@@ -110,8 +110,7 @@ async def test_crashes_of_who_keeps_them_lose_nothing(four: Any, trouble: Any, a
 async def test_nothing_is_published_where_no_configured_source_can_be_heard(
     pop: Any, autojump_clock: MockClock
 ) -> None:
-    pop.sources["core"] = {"active": True, "name": "dns-tapir", "type": "doubtlist", "source": "mqtt"}
-    pop.top["tapir"] = {"mqtt": {"server": "mqtt://127.0.0.1:1"}}
+    pop.sources["core"] = {"active": False, "name": "dns-tapir", "type": "doubtlist", "source": "mqtt"}
     pop.rpz["canary"] = "canary.example"
     async with pop.run() as life:
         await put(life, "now.example", ListKind.DENY)
