@@ -99,8 +99,7 @@ class Desk:
 
     def running(self, ref: ActorRef[Any] | None) -> ActorRef[Any] | None:
         """`ref`, if that part is run; None where nothing configures it."""
-        paths = {node.path for node in self.system.statistics().root.walk()}
-        return ref if ref is not None and ref.path in paths else None
+        return ref if ref is not None and self.refs.present(ref) else None
 
     @asynccontextmanager
     async def expensive(self) -> AsyncIterator[None]:

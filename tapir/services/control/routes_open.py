@@ -15,7 +15,6 @@ from actors import Request as Question
 from tapir.model.messages.control import GetHealth, HealthStatus
 from tapir.model.messages.feeds import FeedStatus, GetFeed
 from tapir.model.messages.lists import GetSources, SourcesStatus
-from tapir.model.messages.mqtt import GetMqtt
 from tapir.model.messages.observations import GetObservations, ObservationsStatus
 from tapir.services.control.api_desk import Desk, key_shown
 from tapir.services.control.listing import takes_part
@@ -72,15 +71,11 @@ async def gather_metrics(desk: Desk) -> MetricFacts:
     async def status() -> None:
         found.update(await gather_status(desk.refs, patience=desk.patience))
 
-    async def mqtt() -> None:
-        found["mqtt"] = await desk.look(desk.refs.mqtt, GetMqtt())
-
     async def detail(ref: ActorRef[Any], question: Question[Any]) -> None:
         details.append(await desk.look(ref, question))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(status)
-        nursery.start_soon(mqtt)
         sources: SourcesStatus | None = await desk.look(desk.refs.lists, GetSources())
         for source in sources.sources if sources is not None else ():
             question = _QUESTIONS.get(source.origin.split(" ")[0])
