@@ -17,13 +17,15 @@ from tapir.model.messages.lists import GetSources, Refusal, SourcesStatus
 from tapir.model.messages.mqtt import MqttStatus, TopicStatus
 from tapir.model.messages.observations import ObservationsStatus
 from tapir.model.messages.policy import PolicyStatus
-from tapir.model.messages.zone import SecondaryStatus, ServerStatus
+from tapir.model.messages.zone import SecondaryStatus, ServerStatus, ZoneStatus
 from tapir.services.control.api_desk import ApiKey, Desk
+from tapir.services.control.documents import bumped_serial, lookup_text, well_or_not
 from tapir.services.control.metrics import MetricFacts, families
 from tapir.services.control.metrics_table import METRICS
 from tapir.services.control.routes import api_application
 from tapir.services.control.status import ControlRefs
 from tapir.transport.http.guard import HttpPeer
+from tapir.zone.serial import is_newer
 
 PAGE = Path(__file__).parents[3] / "docs/metrics.md"
 
@@ -266,3 +268,47 @@ async def test_a_metric_outside_the_table_is_a_bug(monkeypatch: pytest.MonkeyPat
         monkeypatch.delitem(METRICS, "tapir_ready")
         with pytest.raises(AssertionError, match="tapir_ready"):
             list(families(attrs.evolve(everything(pop.system))))
+
+
+@pytest.mark.parametrize(
+    ("health", "zone", "text"),
+    [
+        (None, ZONE, "some parts do not answer"),
+        (HealthStatus(ready=True, reasons=(), warnings=("w",)), ZONE, "ready: dnstapir. is served with serial 7"),
+    ],
+)
+def test_how_the_service_does_in_a_sentence(health: HealthStatus | None, zone: ZoneStatus | None, text: str):
+    assert well_or_not(health, zone).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("present", "now", "serial"),
+    [(7, 1_800_000_000, 1_800_000_000), (1_900_000_000, 1_800_000_000, 1_900_000_001), (2**32 - 1, 0, 1)],
+)
+def test_a_bump_never_goes_back(present: int, now: int, serial: int):
+    bumped = bumped_serial(present, now * 1_000_000)
+    assert is_newer(bumped, than=present)
+    assert bumped in (serial, 0)
+
+
+def test_a_lookup_tells_lists_and_rules_line_by_line():
+    explanation = {
+        "name": "a.example.",
+        "action": "NXDOMAIN",
+        "why": "",
+        "hits": [
+            {"match": "wildcard", "entry": "*.example.", "tags": ["badip"], "kind": "doubtlist", "list_name": "l"},
+            {"match": "exact", "entry": "a.example.", "tags": [], "kind": "doubtlist", "list_name": "m"},
+        ],
+        "rules": [
+            {"rule": "numsources", "fired": True, "detail": "2 of 2", "action": "NXDOMAIN"},
+            {"rule": "numtapirtags", "fired": False, "detail": "1 of 3", "action": "NXDOMAIN"},
+        ],
+        "record": None,
+    }
+    assert lookup_text(explanation).splitlines() == [
+        "a.example.: NXDOMAIN",
+        "  on doubtlist l, by *.example., tags badip",
+        "  on doubtlist m",
+        "  rule numsources fires: 2 of 2: NXDOMAIN",
+    ]
