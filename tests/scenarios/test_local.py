@@ -107,18 +107,6 @@ async def test_crashes_of_who_keeps_them_lose_nothing(four: Any, trouble: Any, a
         assert trouble.crashes >= 4
 
 
-async def test_nothing_is_published_where_no_configured_source_can_be_heard(
-    pop: Any, autojump_clock: MockClock
-) -> None:
-    pop.sources["core"] = {"active": False, "name": "dns-tapir", "type": "doubtlist", "source": "mqtt"}
-    pop.rpz["canary"] = "canary.example"
-    async with pop.run() as life:
-        await put(life, "now.example", ListKind.DENY)
-        await life.until(300)
-        assert life.secondary.seen == []
-        assert not (await life.health()).ready
-
-
 async def test_a_canary_is_in_the_zone_until_it_is_another_one(four: Any, autojump_clock: MockClock) -> None:
     four.rpz["canary"] = "canary.example"
     async with four.run() as life:
