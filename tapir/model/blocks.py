@@ -229,3 +229,43 @@ class WithdrawalBlock:
 
     def __repr__(self) -> str:
         return f"<WithdrawalBlock of {len(self)} names>"
+
+
+@attrs.frozen(eq=False, repr=False)
+class FrameBlock:
+    """Data frames of a Frame Stream as they came, back to back in `data`, each behind its length of four octets.
+
+    Frame i is `data[offsets[i] + 4:offsets[i + 1]]` and never empty; `offsets` holds len + 1 native uint32, the first of
+    which is 0 and the last `len(data)`. So `data` as it is can be written to a Frame Stream again. What is in a frame is
+    nobody's promise: it may be anything.
+    """
+
+    data: bytes
+    offsets: bytes
+
+    @classmethod
+    def of(cls, frames: Iterable[bytes]) -> "FrameBlock":
+        """The block that holds `frames`, none of which may be empty, in their order."""
+        data = bytearray()
+        offsets = array("I", (0,))
+        for frame in frames:
+            if not frame:
+                raise ValueError("an empty data frame cannot be told from a control frame")
+            data += len(frame).to_bytes(4)
+            data += frame
+            offsets.append(len(data))
+        return cls(data=bytes(data), offsets=offsets.tobytes())
+
+    def __len__(self) -> int:
+        return len(self.offsets) // 4 - 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        data = self.data
+        offsets = memoryview(self.offsets).cast("I")
+        start = offsets[0]
+        for end in offsets[1:]:
+            yield data[start + 4 : end]
+            start = end
+
+    def __repr__(self) -> str:
+        return f"<FrameBlock of {len(self)} frames, {len(self.data)} octets>"
