@@ -51,9 +51,7 @@ def configure(pop: Pop, broker: Broker, notified: int) -> None:
         "topic": TOPIC,
     }
     pop.extra = {
-        "tapir": {
-            "mqtt": {"server": f"mqtt://127.0.0.1:{broker.port}", "qos": 1, "receive-maximum": 65535}
-        },  # mosquitto 2.0.11 goes past a smaller one
+        "tapir": {"mqtt": {"server": f"mqtt://127.0.0.1:{broker.port}", "qos": 1}},
         "keystore": {"path": str(write_keystore(pop.directory / "keys.json", CORE))},
     }
     pop.downstreams = [notified]

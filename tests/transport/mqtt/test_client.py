@@ -11,6 +11,7 @@ from mqtt_broker import make_stage
 from trio.testing import MockClock
 
 from tapir.codec.mqtt.packets import MalformedPacket, Subscription, Version
+from tapir.transport.mqtt.inbound import Delivery
 from tapir.transport.mqtt.settings import Backoff
 from tapir.transport.mqtt.states import (
     ClientStopped,
@@ -180,7 +181,6 @@ async def test_a_name_server_that_hangs_delays_nothing_but_the_connection(
         (mqtt5.PubCompPacket(1).write(), Trouble.PROTOCOL, 0x82),
         (mqtt5.SubAckPacket(9, [mqtt5.SubAckReasonCode(0)]).write(), Trouble.PROTOCOL, 0x82),
         (message(1).write() * 2, Trouble.PROTOCOL, 0x82),
-        (b"".join(message(n).write() for n in range(1, 12)), Trouble.PROTOCOL, 0x93),
     ],
 )
 async def test_what_is_not_mqtt_or_not_its_turn(
@@ -385,6 +385,33 @@ async def test_a_caller_that_takes_nothing_stops_the_reading_and_is_not_taken_fo
     while len(got) < 40:
         got += [delivery.payload for delivery in await stage.client.receive_batch(7)]
     assert got == [b"%d" % n for n in range(40)]
+
+
+async def test_a_broker_past_our_maximum_is_read_on_a_little_and_then_waits(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = make_stage(receive_maximum=10, keepalive=30)
+    nursery.start_soon(stage.run)
+    broker = await stage.accept()
+    await broker.welcome()
+    taken: list[Delivery] = []
+
+    async def take() -> None:
+        while True:
+            taken.extend(await stage.client.receive_batch(7))
+
+    nursery.start_soon(take)
+    for number in range(1, 51):
+        await broker.send(message(number))
+        await trio.testing.wait_all_tasks_blocked()
+    await trio.sleep(1000)
+    assert 20 <= len(taken) < 50
+    assert stage.of(Lost) == []
+    while len(taken) < 50:
+        stage.client.acknowledge(taken)
+        await trio.testing.wait_all_tasks_blocked()
+    assert [delivery.packet_id for delivery in taken] == list(range(1, 51))
+    assert stage.of(Lost) == []
 
 
 # -- messages out
