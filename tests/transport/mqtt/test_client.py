@@ -1,7 +1,7 @@
 """The client against brokers played by hand, on the virtual clock."""
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mqtt5
 import pytest
@@ -11,7 +11,6 @@ from mqtt_broker import make_stage
 from trio.testing import MockClock
 
 from tapir.codec.mqtt.packets import MalformedPacket, Subscription, Version
-from tapir.transport.mqtt.inbound import Delivery
 from tapir.transport.mqtt.settings import Backoff
 from tapir.transport.mqtt.states import (
     ClientStopped,
@@ -22,6 +21,9 @@ from tapir.transport.mqtt.states import (
     PublishRefused,
     Trouble,
 )
+
+if TYPE_CHECKING:
+    from tapir.transport.mqtt.inbound import Delivery
 
 SUCCESS = mqtt5.ConnAckPacket().write()
 ONE, TWO = mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE
