@@ -235,9 +235,9 @@ class WithdrawalBlock:
 class FrameBlock:
     """Data frames of a Frame Stream as they came, back to back in `data`, each behind its length of four octets.
 
-    Frame i is `data[offsets[i] + 4:offsets[i + 1]]` and never empty; `offsets` holds len + 1 native uint32, the first of
-    which is 0 and the last `len(data)`. So `data` as it is can be written to a Frame Stream again. What is in a frame is
-    nobody's promise: it may be anything.
+    Frame i is `data[offsets[i] + 4:offsets[i + 1]]` and never empty; `offsets` holds len + 1 native uint32, the first
+    of which is 0 and the last `len(data)`. So `data` as it is can be written to a Frame Stream again. What is in a
+    frame is nobody's promise: it may be anything.
     """
 
     data: bytes
