@@ -61,6 +61,7 @@ class TopicStatus:
 
     filter: str
     consumer: str
+    """the id of a source, or `uplink/global`"""
     qos: int
     granted: bool | None
     refused: str

@@ -64,6 +64,7 @@ class _Found:
 
     name: str
     kind: ListKind
+    id: str
     source: ActorRef[Any]
 
 
@@ -99,7 +100,7 @@ async def _find(desk: Desk, name: str, kind: ListKind) -> _Found:
     for source in sources.sources:
         named = source.active and (source.name, source.kind, source.origin) == (name, kind, _OBSERVED)
         if named and source_of is not None:
-            return _Found(name=name, kind=kind, source=source_of(source.id))
+            return _Found(name=name, kind=kind, id=source.id, source=source_of(source.id))
     raise NotExported(f"there is no {kind.value} of this name that is fed by observations")
 
 
@@ -112,7 +113,7 @@ async def _status(desk: Desk, found: _Found) -> Response:
             latest=YEAR_ONE if topic.latest_at is None else topic.latest_at,
         )
         for topic in (mqtt.topics if mqtt is not None else ())
-        if topic.consumer == found.source.path
+        if topic.consumer == found.id
     )
     return _json(BootstrapResponse(time=desk.now(), status="ok", msg=f"{found.kind.value} {found.name}", topics=topics))
 

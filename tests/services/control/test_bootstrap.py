@@ -48,7 +48,7 @@ HELD = {
     "worse.example.": (4, NOW - 2 * HOUR, NOW + 2 * HOUR),
 }
 TOPIC = TopicStatus(
-    filter="obs/t", consumer="sources/core", qos=1, granted=True, refused="", messages=3, octets=4, latest_at=NOW
+    filter="obs/t", consumer="core", qos=1, granted=True, refused="", messages=3, octets=4, latest_at=NOW
 )
 
 

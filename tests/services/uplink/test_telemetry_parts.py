@@ -56,7 +56,7 @@ SECONDARY = SecondaryStatus(
     notify_at=1,
 )
 TOPIC = TopicStatus(
-    filter="a/b", consumer="sources/core", qos=1, granted=True, refused="", messages=4, octets=40, latest_at=1
+    filter="a/b", consumer="core", qos=1, granted=True, refused="", messages=4, octets=40, latest_at=1
 )
 MQTT = MqttStatus(
     broker="mqtts://broker.example:8883",
