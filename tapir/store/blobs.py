@@ -7,7 +7,7 @@ blob's place, is found when it is opened. The layout, little-endian:
     magic "TPRB"  version u8  kind u8  key length u16  content length u64  SHA-256 (32)  key  content
 
 The digest covers everything but itself. The content is a zlib stream in version 1, and as it is in version 2, which
-is for what a zone waits for when it starts or changes: compressing takes ten times as long as the digest.
+is for what somebody waits for: compressing takes ten times as long as the digest.
 """
 
 import enum
@@ -47,7 +47,7 @@ class BlobKind(enum.IntEnum):
     REMEMBERED_STEPS = 9
 
 
-_COMPRESSED_KINDS: Final = frozenset({BlobKind.LIST, BlobKind.LIST_CHANGE})
+_COMPRESSED_KINDS: Final = frozenset({BlobKind.LIST})
 
 
 def seal(kind: BlobKind, key: bytes, content: bytes) -> bytes:

@@ -4,8 +4,8 @@
                 ▲              ▲         ▲
               journal        base      head
 
-A commit appends one delta, whatever the size of the zone. When the deltas behind the base outweigh it, the base is
-moved up to the head; deltas before the base stay as long as `prune` has not given them up. Every step is one
+A commit appends one delta, whatever the size of the zone. When the deltas behind the base outweigh it, `tidy`
+moves the base up to the head; deltas before the base stay as long as `prune` has not given them up. Every step is one
 transaction (WAL, synchronous=FULL): after a crash the store holds all of it or nothing.
 """
 
@@ -167,9 +167,8 @@ class ZoneStore:
     ) -> None:
         """The zone is at `delta.to_serial` when this returns, whatever happens then.
 
-        Takes time in the size of the delta, except where the base moves up (amortised). `extra`, `held` and
-        `steering` replace what is stored when given. Raises StoreOutOfStep when `delta` does not start at the
-        stored serial.
+        Takes time in the size of the delta. `extra`, `held` and `steering` replace what is stored when given. Raises
+        StoreOutOfStep when `delta` does not start at the stored serial.
         """
         packed = pack_version_delta(delta)
         with self._database.writing():
@@ -180,6 +179,14 @@ class ZoneStore:
             if extra is not None:
                 state = attrs.evolve(state, extra=tuple(extra.items()))
             _write_state(self._database, _steered(state, held, steering))
+
+    def tidy(self) -> None:
+        """Move the base up to the head if the deltas behind it outweigh it: to be called when nobody waits.
+
+        Takes time in the size of the zone then, and otherwise none.
+        """
+        with self._database.reading():
+            state = _read_state(self._database)
         if state.pending_octets > max(state.base_octets, _SMALL):
             self._move_base()
 

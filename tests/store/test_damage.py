@@ -30,6 +30,7 @@ def zone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.reset(1, EMPTY_RECORDS, 0, deltas=[step(0)])
     for serial in range(1, COMMITS):
         store.commit(step(serial))
+        store.tidy()
     store.close()
     return path
 
@@ -59,6 +60,7 @@ def check_zone(path: Path, *, serials: range) -> int | None:
         # What passes must bear going on, too: damage to the list of free pages shows only now.
         serial = stored.serial
         store.commit(step(serial))
+        store.tidy()
         after = store.load()
         assert after is not None
         assert dict(after.records) == expected_records(serial + 1)
@@ -131,6 +133,7 @@ def test_a_damaged_log_loses_its_end_at_most(tmp_path: Path, campaign) -> None:
     store.reset(1, EMPTY_RECORDS, 0, deltas=[step(0)])
     for serial in range(1, COMMITS):
         store.commit(step(serial))
+        store.tidy()
     crashed = tmp_path / "crashed"
     crashed.mkdir()
     for name in ("zone.db", "zone.db-wal"):

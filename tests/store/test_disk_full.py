@@ -54,6 +54,7 @@ def commit_until_full(store: ZoneStore) -> int:
         before = loaded(store)
         try:
             store.commit(step(serial))
+            store.tidy()
         except StoreFull:
             assert loaded(store) == before
             return serial
@@ -72,6 +73,7 @@ def test_a_commit_to_a_full_file_changes_nothing(tmp_path: Path) -> None:
     assert loaded(store) == before
     limit_pages(store, 10_000)
     store.commit(step(serial))
+    store.tidy()
     assert loaded(store)[0] == serial + 1
     store.close()
 
@@ -89,6 +91,7 @@ def test_a_base_that_cannot_move_up_keeps_the_commit(
     limit_pages(store, pages)
     monkeypatch.setattr(zones, "_SMALL", 1000)
     store.commit(step(2, size=1))
+    store.tidy()
     assert "could not be moved up" in caplog.text
     assert loaded(store)[0] == 3
     limit_pages(store, 10_000)
@@ -136,6 +139,7 @@ serial = 1
 try:
     while serial < 1000:
         store.commit(t.step(serial))
+        store.tidy()
         serial += 1
 except StoreFull as exc:
     assert t.loaded(store)[0] == serial
@@ -159,6 +163,7 @@ serial = 1
 try:
     while serial < 1000:
         store.commit(t.step(serial))
+        store.tidy()
         serial += 1
 except StoreFull as exc:
     print(serial, exc.reason)
@@ -190,6 +195,7 @@ assert not list((folder / "state").glob("lists*"))
 (folder / "spare").unlink()
 store.prune(serial)
 store.commit(t.step(serial, size=1))
+store.tidy()
 assert t.loaded(store)[0] == serial + 1
 print("went on")
 """

@@ -32,6 +32,7 @@ print(serial, flush=True)
 for delta, _ in Oracle().versions():
     if delta.from_serial >= serial:
         store.commit(delta)
+        store.tidy()
         print(delta.to_serial, flush=True)
         if delta.to_serial % 10 == 0:
             store.prune(delta.to_serial - 30)

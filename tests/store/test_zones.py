@@ -50,6 +50,7 @@ def test_commits_are_loaded_again(path: Path, oracle) -> None:
     store.reset(1, EMPTY_RECORDS, 5)
     for serial in range(1, 60):
         store.commit(oracle.delta(serial))
+        store.tidy()
         if serial % 20 == 0:
             store.close()
             store = ZoneStore.open(path)
@@ -94,6 +95,7 @@ def test_the_base_moves_up_and_the_journal_stays(path: Path, monkeypatch: pytest
     size_of_log = []
     for serial in range(7, 107):
         store.commit(step(serial, size=5))
+        store.tidy()
         with sqlite3.connect(path) as reader:
             (base_octets,) = reader.execute("SELECT length(sealed) FROM item WHERE key = 'base/0'").fetchone()
         reader.close()
@@ -112,6 +114,7 @@ def test_parts_of_the_base_stay_of_a_size(path: Path, monkeypatch: pytest.Monkey
     store.reset(1, EMPTY_RECORDS, 0)
     for serial in range(1, 60):
         store.commit(step(serial, size=7))
+        store.tidy()
         with sqlite3.connect(path) as reader:
             (parts,) = reader.execute("SELECT count(*) FROM item WHERE key LIKE 'base/%'").fetchone()
         reader.close()
@@ -128,6 +131,7 @@ def test_pruned_deltas_are_gone_and_the_content_stays(path: Path, monkeypatch: p
     store.reset(1, EMPTY_RECORDS, 0)
     for serial in range(1, 101):
         store.commit(step(serial, size=5))
+        store.tidy()
         assert store.prune(max(1, serial - 3)) == (1 if serial > 4 else 0)
         stored = load(store)
         assert len(stored.records) == serial * 5
@@ -273,6 +277,7 @@ def test_what_sqlite_finds_sound_and_is_not_is_corrupt(path: Path, oracle, state
     store.reset(1, EMPTY_RECORDS, 0)
     for serial in range(1, 6):
         store.commit(oracle.delta(serial))
+        store.tidy()
     store.close()
     tamper(path, statement)
 
@@ -293,6 +298,7 @@ def test_a_journal_that_was_given_up_does_not_come_back(path: Path, oracle) -> N
     store.reset(1, EMPTY_RECORDS, 0)
     for serial in range(1, 10):
         store.commit(oracle.delta(serial))
+        store.tidy()
     assert store.prune(8) == 7
     assert store.prune(3) == 0, "its delta is there for the base's sake only"
     assert [delta.from_serial for delta in load(store).deltas] == [8, 9]
@@ -345,6 +351,7 @@ def test_a_store_from_before_wishes_were_remembered_still_opens(
         store = ZoneStore.open(path)
         store.reset(1, EMPTY_RECORDS, 0)
         store.commit(oracle.delta(1))
+        store.tidy()
         store.set_held(True)
         store.close()
     store = ZoneStore.open(path)

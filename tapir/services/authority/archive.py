@@ -90,8 +90,18 @@ class ZoneArchive:
             self._rewrite(step.view, steering, now)
         # After the store, before anybody sees the serial: whichever of the two is read later, none is behind.
         self._remember_serial(step.view.serial if steering.pause is None else steering.pause.serial, trouble)
+        return tuple(trouble)
+
+    def tidy(self, view: ZoneView) -> tuple[str, ...]:
+        """Give up what `view` has no use for, and order what is stored; what went wrong, for the log.
+
+        Nothing depends on it, so it is for when the version has been announced.
+        """
+        trouble: list[str] = []
         with _told(trouble):
-            self._prune(step)
+            self._prune(view)
+            if self._store is not None:
+                self._store.tidy()
         return tuple(trouble)
 
     def _remember_serial(self, serial: int, trouble: list[str]) -> None:
@@ -190,13 +200,13 @@ class ZoneArchive:
         kept = f"it is kept as {aside}" if aside.exists() else "nothing of it is left"
         return f"the store could not be trusted ({exc.reason}); {kept}, and a new one begun"
 
-    def _prune(self, step: Step) -> None:
+    def _prune(self, view: ZoneView) -> None:
         """Let the store forget what the journal has forgotten; not at each commit, since it reads the whole journal."""
-        kept = len(step.view.journal)
+        kept = len(view.journal)
         if self._store is None or self._stored_steps - kept < max(_PRUNE_AT_LEAST, kept // 8):
             return
-        oldest = step.view.journal.from_serial
-        self._store.prune(step.view.serial if oldest is None else oldest)
+        oldest = view.journal.from_serial
+        self._store.prune(view.serial if oldest is None else oldest)
         self._stored_steps = kept
 
 

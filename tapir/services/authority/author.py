@@ -157,6 +157,7 @@ class Author:
                     await self._announce(self.view)
             await self._take(ctx, batch)
             await self._settle(ctx)
+            await self._desk.tidy(ctx)
 
     async def _wait_batch(self, intake: trio.MemoryReceiveChannel[Item]) -> list[Item]:
         """All that waits, at least one item; nothing when it is time to do something unasked."""

@@ -62,6 +62,9 @@ class Desk:
         """when the pause is over, by Trio's clock"""
         self._beside: tuple[str, ...] = ()
         """what went wrong beside the last commit"""
+        self._tidied = True
+        self._untidy: tuple[str, ...] = ()
+        """what went wrong when the store was put in order"""
 
     # -- what may be done
 
@@ -119,7 +122,20 @@ class Desk:
             len(step.view.version),
             step.view.version.octets,
         )
+        self._tidied = False
         return step
+
+    async def tidy(self, ctx: Context[Any]) -> None:
+        """Put the store in order after a commit, now that nobody waits for it."""
+        view = self.view
+        if self._tidied or view is None:
+            return
+        self._tidied = True
+        untidy = await ctx.run_blocking(self.archive.tidy, view)
+        if untidy != self._untidy:
+            for text in untidy:
+                self._log.warning("serial %d is saved, but: %s", view.serial, text)
+            self._untidy = untidy
 
     async def _let_go(self, ctx: Context[Any], old: list[ZoneVersion]) -> None:
         """Keep `old` until nobody else does: the event loop is not to take its thousands of parts away."""
