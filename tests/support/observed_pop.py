@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import dns.message
 import trio
 from observing import CORE, LIST, SECOND, payload, signed, write_keystore
-from peers import Pop, wait_until
+from peers import ZONE, Pop, wait_until
 
 from tapir.codec.jose import SigningKey
 from tapir.model.actions import ListKind
@@ -80,9 +81,7 @@ class Oracle:
     def names(self, now: int | None = None) -> set[str]:
         """The list by now."""
         now = microseconds() if now is None else now
-        return {
-            f"{name}." for name, (_, deadline) in self.known.items() if deadline is not None and deadline > now
-        }
+        return {f"{name}." for name, (_, deadline) in self.known.items() if deadline is not None and deadline > now}
 
 
 @contextlib.asynccontextmanager
@@ -184,9 +183,9 @@ class Proxy:
         await trio.aclose_forcefully(ours)
 
     async def _both(self, ours: trio.SocketStream) -> None:
-        left, self.cut_after = self.cut_after, None
         with contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             theirs = await trio.open_tcp_stream("127.0.0.1", self.target)
+            left, self.cut_after = self.cut_after, None
             try:
                 async with trio.open_nursery() as nursery:
 
@@ -208,3 +207,31 @@ class Proxy:
                     nursery.cancel_scope.cancel()
             finally:
                 await trio.aclose_forcefully(theirs)
+
+
+@attrs.define
+class Watcher:
+    """Asks for the serial all the time, across the lives of the process: it never goes back."""
+
+    port: int
+    serials: list[int] = attrs.field(factory=list)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        query = dns.message.make_query(f"{ZONE}.", "SOA").to_wire()
+        while True:
+            with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as asker:
+                with contextlib.suppress(OSError), trio.move_on_after(0.5):
+                    await asker.connect(("127.0.0.1", self.port))
+                    await asker.send(query)
+                    answer = dns.message.from_wire(await asker.recv(4096))
+                    if answer.answer:
+                        self.note(answer.answer[0][0].serial)
+            await trio.sleep(0.01)
+
+    def note(self, serial: int) -> None:
+        """This was seen."""
+        if not self.serials or self.serials[-1] != serial:
+            before = self.serials[-1] if self.serials else serial
+            assert (serial - before) % 2**32 < 2**31, f"the serial went back from {before} to {serial}"
+            self.serials.append(serial)
