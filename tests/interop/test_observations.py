@@ -4,22 +4,18 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import trio
 from mosquitto import Broker
 from observed_pop import (
-    TOPIC,
     Oracle,
     configure,
     core,
     counters,
     microseconds,
     mqtt,
-    observed,
     publish_all,
-    removed,
     status,
     until,
 )

@@ -1,7 +1,6 @@
-"""Brokers, networks and files that fail while observations arrive; and `kill -9`. Nothing valid is lost by any of it."""
+"""Brokers, networks and files that fail while observations arrive, and `kill -9`: nothing valid is lost by it."""
 
 import ssl
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from observed_pop import (
     status,
     until,
 )
-from observing import CORE, OTHER, SECOND, STRANGER, make_key, write_keystore
+from observing import CORE, STRANGER, make_key, write_keystore
 from peers import Pop, free_port, transfer
 
 from tapir.transport.mqtt.client import MqttClient

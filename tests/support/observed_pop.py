@@ -220,13 +220,13 @@ class Watcher:
         """Until cancelled."""
         query = dns.message.make_query(f"{ZONE}.", "SOA").to_wire()
         while True:
-            with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as asker:
-                with contextlib.suppress(OSError), trio.move_on_after(0.5):
-                    await asker.connect(("127.0.0.1", self.port))
-                    await asker.send(query)
-                    answer = dns.message.from_wire(await asker.recv(4096))
-                    if answer.answer:
-                        self.note(answer.answer[0][0].serial)
+            asker = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+            with asker, contextlib.suppress(OSError), trio.move_on_after(0.5):
+                await asker.connect(("127.0.0.1", self.port))
+                await asker.send(query)
+                answer = dns.message.from_wire(await asker.recv(4096))
+                if answer.answer:
+                    self.note(answer.answer[0][0].serial)
             await trio.sleep(0.01)
 
     def note(self, serial: int) -> None:
