@@ -229,9 +229,12 @@ class ListTransaction:
         entry = self._without_pending(entry)
         stored = attrs.evolve(entry.stored, digest=digest, loaded_at=loaded_at, refusals=refusals)
         entry = attrs.evolve(entry, stored=stored)
-        if len(removed) or len(upserted):
+        most = max(entry.base_octets, _SMALL)
+        heavy = entry.log_octets + len(packed) > most
+        # What goes into the snapshot at once need not go into the log before.
+        if (len(removed) or len(upserted)) and not (heavy and whole is not None):
             entry = self._merged(self._appended(entry, packed))
-        heavy = entry.log_octets > max(entry.base_octets, _SMALL)
+            heavy = entry.log_octets > most
         self._entries[source] = self._folded(entry, whole) if heavy else entry
 
     def set_pending(

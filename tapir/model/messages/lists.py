@@ -253,7 +253,8 @@ class ListsSnapshot:
 class ListsChanged:
     """What changed at `position`, possibly nothing but `publish` or `waiting_for`.
 
-    `described` are all lists when some have other actions or weights now, and otherwise empty.
+    `described` are all lists when some have other actions or weights now, and otherwise empty. What is not `durable`
+    yet may be decided on, and does not reach the zone: the next message comes when it is.
     """
 
     position: StreamPosition
@@ -261,6 +262,7 @@ class ListsChanged:
     publish: bool
     waiting_for: tuple[str, ...] = ()
     described: tuple[ListDescription, ...] = ()
+    durable: bool = True
 
 
 @attrs.frozen(kw_only=True)

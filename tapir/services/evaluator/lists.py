@@ -54,6 +54,7 @@ from tapir.services.evaluator.wording import log_gate, log_held, log_refusals, s
 
 __all__ = ["AcceptError", "ConfigureLists", "ListKeeper", "ListKeeperMessage", "ListKeeperSettings", "stream_of"]
 
+_LARGE: Final = 10_000
 _ASK_AGAIN: Final = 10.0
 """seconds in which a source that was asked for everything is not asked again"""
 
@@ -235,6 +236,13 @@ class ListKeeper(Actor[ListKeeperMessage]):
         before = self._states[source]
         self._states[source] = state
         known = None if before.content is None else changed.names
+        change = ListChange(
+            source=source, removed=changed.names.removed, upserted=changed.names.upserted, lookup=changed.lookup
+        )
+        # To save a large change takes as long as to decide on it, so both are done at once.
+        early = len(change.removed) + len(change.upserted) >= _LARGE and state.settings.active
+        if early:
+            await self._tell(ctx, change, durable=False)
         self._set_states(await self._saving.save_content(ctx, self._states.values(), source, known))
         names = len(state.content.block) if state.content is not None else 0
         ctx.log.log(
@@ -247,10 +255,10 @@ class ListKeeper(Actor[ListKeeperMessage]):
             names if changed.lookup is not None else len(changed.names.upserted),
             len(changed.names.removed),
         )
-        change = ListChange(
-            source=source, removed=changed.names.removed, upserted=changed.names.upserted, lookup=changed.lookup
-        )
-        await self._tell(ctx, change if changed and state.settings.active else None)
+        if early:
+            await self._tell(ctx, always=True)
+        else:
+            await self._tell(ctx, change if changed and state.settings.active else None)
         await self._sweep(ctx, before)
 
     async def _sweep(self, ctx: Context[ListKeeperMessage], before: SourceState) -> None:
@@ -361,11 +369,12 @@ class ListKeeper(Actor[ListKeeperMessage]):
         *,
         always: bool = False,
         described: tuple[ListDescription, ...] = (),
+        durable: bool = True,
     ) -> None:
         """Tell the policy evaluator of `change`, of `described` lists and of the gate, if any of it is news."""
         before = self._telling.gate
         changes = () if change is None else (change,)
-        news = self._telling.news(self._states.values(), changes, always=always, described=described)
+        news = self._telling.news(self._states.values(), changes, always=always, described=described, durable=durable)
         if self._telling.gate != before:
             log_gate(ctx.log, self._telling.gate, before=before)
         if news is not None:

@@ -11,7 +11,7 @@ from actors import Actor, ActorRef, AskError, Context, Request
 from tapir.model.blocks import RecordDelta
 from tapir.model.errors import TapirError
 from tapir.model.messages.lists import GetLists, ListsChanged, ListsSnapshot, StreamPosition
-from tapir.model.messages.policy import Explain, GetPolicy, PolicyStatus
+from tapir.model.messages.policy import Explain, GetPolicy, GetRecords, PolicyStatus
 from tapir.model.messages.zone import SendContent, SourcesMissing, ZoneChange, ZoneContent
 from tapir.model.names import Name, NameSyntaxError, parse_name
 from tapir.policy.columns import UnknownListError
@@ -24,6 +24,7 @@ from tapir.services.evaluator.latest import Latest
 from tapir.services.evaluator.mapping import open_copy
 
 _ASK_AGAIN: Final = 1.0
+_NOT_YET: Final = "nothing is decided yet: the lists have not arrived; ask again in a moment"
 
 
 class NotDecidedError(TapirError):
@@ -61,7 +62,7 @@ class AskLists:
     """Time to ask the list keeper again."""
 
 
-PolicyMessage = ListsChanged | BaseArrived | AskLists | SendContent | Explain | GetPolicy | ConfigurePolicy
+PolicyMessage = ListsChanged | BaseArrived | AskLists | SendContent | Explain | GetPolicy | GetRecords | ConfigurePolicy
 
 
 class PolicyEvaluator(Actor[PolicyMessage]):
@@ -93,6 +94,8 @@ class PolicyEvaluator(Actor[PolicyMessage]):
         self._told = False
         self._position = StreamPosition(epoch=uuid.uuid4().hex, sequence=0)
         self._decided_at: int | None = None
+        self._early: list[RecordDelta] = []
+        """what was decided on that is not durable yet, and so not told"""
 
     @classmethod
     def factory(
@@ -118,7 +121,7 @@ class PolicyEvaluator(Actor[PolicyMessage]):
             case SendContent():
                 self._told = False
                 self._missing_told = None
-                await self._tell(ctx, RecordDelta())
+                await self._decided(ctx, RecordDelta())
             case Explain():
                 self._explain(ctx, message.name)
             case GetPolicy():
@@ -130,6 +133,8 @@ class PolicyEvaluator(Actor[PolicyMessage]):
                         decided_at=self._decided_at,
                     )
                 )
+            case GetRecords():
+                await self._send_records(ctx)
             case ConfigurePolicy():
                 self._latest.value = attrs.evolve(self._latest.value, policy=message.settings.policy)
                 delta = await ctx.run_blocking(self._state.set_policy, message.settings.policy)
@@ -173,6 +178,7 @@ class PolicyEvaluator(Actor[PolicyMessage]):
             ctx.send_after(_ASK_AGAIN, AskLists())
             return
         self._heed_gate(snapshot)
+        await self._catch_up(ctx)  # the list keeper has saved it by now, or it would not have answered
         await self._decided(ctx, delta)
 
     async def _change(self, ctx: Context[PolicyMessage], message: ListsChanged) -> None:
@@ -195,7 +201,11 @@ class PolicyEvaluator(Actor[PolicyMessage]):
             ctx.log.warning("%s; asking for all lists", exc)
             self._ask(ctx)
             return
+        if not message.durable:
+            self._early.append(delta)
+            return
         self._heed_gate(message)
+        await self._catch_up(ctx)
         await self._decided(ctx, delta)
 
     def _heed_gate(self, message: ListsChanged | ListsSnapshot) -> None:
@@ -204,8 +214,18 @@ class PolicyEvaluator(Actor[PolicyMessage]):
 
     # Telling the keeper
 
+    async def _catch_up(self, ctx: Context[PolicyMessage]) -> None:
+        """Tell what was decided on before it was durable: it is now."""
+        early, self._early = self._early, []
+        for delta in early:
+            if self._told:  # else all records are told next, with these
+                await self._tell(ctx, delta)
+
     async def _decided(self, ctx: Context[PolicyMessage], delta: RecordDelta) -> None:
         self._decided_at = ctx.now()
+        if self._early:
+            self._early.append(delta)  # it is a difference to what these make of the zone
+            return
         ctx.log.debug(
             "decided: %d records, %d out, %d in", self._state.record_count, len(delta.removed), len(delta.added)
         )
@@ -235,10 +255,16 @@ class PolicyEvaluator(Actor[PolicyMessage]):
 
     # Answering
 
+    async def _send_records(self, ctx: Context[PolicyMessage]) -> None:
+        if self._decided_at is None:
+            ctx.defer_reply().fail(NotDecidedError(_NOT_YET))
+            return
+        ctx.reply(await ctx.run_blocking(self._state.records))
+
     def _explain(self, ctx: Context[PolicyMessage], text: str) -> None:
         reply = ctx.defer_reply()
         if self._decided_at is None:
-            reply.fail(NotDecidedError("nothing is decided yet: the lists have not arrived; ask again in a moment"))
+            reply.fail(NotDecidedError(_NOT_YET))
             return
         try:
             name = parse_name(text)

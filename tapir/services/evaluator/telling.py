@@ -38,6 +38,7 @@ class Telling:
         *,
         always: bool = False,
         described: tuple[ListDescription, ...] = (),
+        durable: bool = True,
     ) -> ListsChanged | None:
         """What there is to tell of `changes`, of `described` lists and of the gate; None if none of it is news."""
         gate = judge_gate(states)
@@ -51,4 +52,5 @@ class Telling:
             publish=gate.publish,
             waiting_for=gate.waiting_for,
             described=described,
+            durable=durable,
         )

@@ -284,6 +284,64 @@ async def test_another_policy_is_one_difference(says: Lists, autojump_clock: Moc
         assert len(rig.keeper.messages) == 2
 
 
+async def test_what_is_not_durable_yet_is_decided_on_and_not_told(says: Lists, autojump_clock: MockClock) -> None:
+    says.put("deny", ListKind.DENY, "a.example")
+    async with running(says, denylist_action=Action.NXDOMAIN) as rig:
+        await rig.keeper.next()
+        await rig.policy.tell(attrs.evolve(says.change("deny", "b.example", "c.example"), durable=False))
+        await rig.policy.tell(attrs.evolve(says.change("deny", removed=("c.example",)), durable=False))
+        assert (await rig.policy.ask(Explain(name="b.example"))).action is Action.NXDOMAIN
+        settings = EvaluatorSettings(zone=ZONE, policy=PolicySettings(denylist_action=Action.NODATA))
+        await rig.policy.ask(ConfigurePolicy(settings=settings))
+        await wait_all_tasks_blocked()
+        assert len(rig.keeper.messages) == 1
+        await rig.policy.tell(says.change())
+        content: dict[str, str] = {"a.example.": "NXDOMAIN"}
+        while content != {"a.example.": "NODATA", "b.example.": "NODATA"}:
+            change = await rig.keeper.next()
+            assert isinstance(change, ZoneChange)
+            for name, action in records_of(change.delta.removed).items():
+                assert content.pop(name) == action
+            added = records_of(change.delta.added)
+            assert not added.keys() & content.keys()
+            content |= added
+        told = len(rig.keeper.messages)
+        await wait_all_tasks_blocked()
+        assert len(rig.keeper.messages) == told
+
+
+async def test_a_keeper_that_asks_gets_nothing_that_is_not_durable(says: Lists, autojump_clock: MockClock) -> None:
+    says.put("deny", ListKind.DENY, "a.example")
+    async with running(says) as rig:
+        await rig.keeper.next()
+        await rig.policy.tell(attrs.evolve(says.change("deny", "b.example"), durable=False))
+        await rig.policy.tell(SendContent(zone=ZONE))
+        await wait_all_tasks_blocked()
+        assert len(rig.keeper.messages) == 1
+        await rig.policy.tell(says.change("deny", "c.example"))
+        content = await rig.keeper.next()
+        assert isinstance(content, ZoneContent)
+        assert records_of(content.records).keys() == {"a.example.", "b.example.", "c.example."}
+        await wait_all_tasks_blocked()
+        assert len(rig.keeper.messages) == 2
+
+
+async def test_lists_that_come_whole_end_the_wait(says: Lists, autojump_clock: MockClock) -> None:
+    says.put("deny", ListKind.DENY, "a.example")
+    async with running(says) as rig:
+        await rig.keeper.next()
+        await rig.policy.tell(attrs.evolve(says.change("deny", "b.example"), durable=False))
+        says.put("deny", ListKind.DENY, "a.example", "b.example", "c.example")
+        says.change()  # is lost, so that all lists are asked for
+        await rig.policy.tell(says.change())
+        added: set[str] = set()
+        while added != {"b.example.", "c.example."}:
+            change = await rig.keeper.next()
+            assert isinstance(change, ZoneChange)
+            assert not change.delta.removed
+            added |= records_of(change.delta.added).keys()
+
+
 async def test_explain_and_status(says: Lists, autojump_clock: MockClock) -> None:
     says.put("deny", ListKind.DENY, "a.example", "b.example")
     says.put("allow", ListKind.ALLOW, "b.example")
