@@ -43,6 +43,8 @@ LEAST_INTERVAL: Final = 0.5
 """seconds from the beginning of one check to that of the next, however many NOTIFYs there are"""
 REPORT_INTERVAL: Final = 10.0
 """seconds after which the list keeper is told again how the feed stands"""
+CHECK_FIRST: Final = 5.0
+"""seconds after a start in which a primary is waited for before the list keeper is told again what was stored"""
 EXPIRY_GRACE: Final = 15.0
 """seconds for which a feed must be expired before it is withdrawn: who watches the wall clock says sooner that it is
 wrong, and that nothing is to expire"""
@@ -53,7 +55,9 @@ TransferMessage = FeedNotified | RefreshSource | TransferWhole | GetFeed | HoldE
 class TransferSource(Actor[TransferMessage]):
     """Keeps one feed current and tells `lists` what its lists hold.
 
-    What is told is durable before; where the disk takes nothing it is told all the same, for the primary has it, too.
+    What is told is durable before, or becomes so meanwhile where it is a whole transfer; where the disk takes nothing
+    it is told all the same, for the primary has it, too. So after a crash the list keeper may know more than is stored
+    here: then it is told what the primary says, not what is stored, if that can be had soon.
     One check runs at a time, in the background: whatever a primary does, questions are answered and the feed expires.
     `events` hears when the feed expired, and when it is back.
     """
@@ -104,6 +108,7 @@ class TransferSource(Actor[TransferMessage]):
         self._hold = False
         self._overdue_since: float | None = None
         self._told_at = 0.0
+        self._check_first_until = 0.0
         self._cleared = False
 
     async def started(self, ctx: Context[TransferMessage]) -> None:
@@ -163,6 +168,8 @@ class TransferSource(Actor[TransferMessage]):
             async with self._changing:
                 await self._mind(ctx)
             nap = REPORT_INTERVAL
+            if self._say_all and self._checks_first():
+                nap = min(nap, self._check_first_until - trio.current_time())
             if not self._checking:
                 nap = min(nap, self._seconds_to_check(ctx))
                 if nap <= 0:
@@ -175,6 +182,7 @@ class TransferSource(Actor[TransferMessage]):
 
     async def _restore(self, ctx: Context[TransferMessage]) -> None:
         held = self._held = await self._saving.restore(ctx)
+        self._check_first_until = trio.current_time() + CHECK_FIRST
         if held is None:
             return
         refreshed_at = held.standing.refreshed_at
@@ -191,11 +199,15 @@ class TransferSource(Actor[TransferMessage]):
         if held is not None:
             await self._expire_in_time(ctx, held)
             held = self._held or held
-        say_all, self._say_all = self._say_all, False
-        if held is not None and say_all:
+        if held is not None and self._say_all and not self._checks_first():
+            self._say_all = False
             await self._tell_all(ctx, held)
         elif trio.current_time() - self._told_at >= REPORT_INTERVAL:
             await self._report(ctx)
+
+    def _checks_first(self) -> bool:
+        """Whether a primary is to be heard before all that was stored is said."""
+        return self._checked_at is None and trio.current_time() < self._check_first_until
 
     async def _tell_all(self, ctx: Context[TransferMessage], held: HeldFeed) -> None:
         if held.standing.withdrawn:
@@ -315,19 +327,30 @@ class TransferSource(Actor[TransferMessage]):
             self._counters["transfers.whole" if whole else "transfers.incremental"] += 1
             self._held = done.held
             base = done.held.standing.serial if before is None else before.standing.serial
-            await self._saving.save(ctx, done.held, delta=done.delta, base=base)
-            ctx.log.log(
-                logging.INFO if whole else logging.DEBUG,
-                "feed %s: serial %s from %s, %s, %d octets; %d rules now%s",
-                self._feed.source,
-                done.held.standing.serial,
-                primary.label,
-                "whole" if whole else "incremental",
-                result.octets,
-                len(done.held),
-                _listed("; not evaluated: ", done.held.standing.unevaluated),
-            )
-            await self._note_success(ctx, before, done.held, done)
+            async with trio.open_nursery() as nursery:
+                saving = functools.partial(self._saving.save, delta=done.delta, base=base)
+                if whole:
+                    nursery.start_soon(saving, ctx, done.held)
+                else:
+                    await saving(ctx, done.held)
+                self._log_taken(ctx, primary, result, done.held)
+                await self._note_success(ctx, before, done.held, done)
+
+    def _log_taken(
+        self, ctx: Context[TransferMessage], primary: PrimarySettings, result: Transferred, held: HeldFeed
+    ) -> None:
+        whole = result.content is not None
+        ctx.log.log(
+            logging.INFO if whole else logging.DEBUG,
+            "feed %s: serial %s from %s, %s, %d octets; %d rules now%s",
+            self._feed.source,
+            held.standing.serial,
+            primary.label,
+            "whole" if whole else "incremental",
+            result.octets,
+            len(held),
+            _listed("; not evaluated: ", held.standing.unevaluated),
+        )
 
     async def _note_success(
         self, ctx: Context[TransferMessage], before: HeldFeed | None, held: HeldFeed, done: TakenFeed | None
