@@ -7,6 +7,7 @@ has it. Times are microseconds since the epoch, None for no time.
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 import attrs
@@ -16,15 +17,24 @@ from tapir.codec.functionstatus import encode_function_status
 from tapir.codec.gojson import FieldError, Fields
 from tapir.codec.rfc3339 import LAST, YEAR_ONE, format_time
 from tapir.codec.strictjson import JsonError, load_object
-from tapir.model.actions import ListKind
-from tapir.model.blocks import ListBlock
+from tapir.model.actions import Action, ListKind
+from tapir.model.blocks import ListBlock, NameBlock, ObservationBlock, RecordBlock
 from tapir.model.messages.telemetry import FunctionStatus
-from tapir.model.names import format_name
+from tapir.model.names import Name, format_name
 
 PUBLISHED_KEY: Final = "be-nice-to-a-bad-tempered-tapir"
 """The key that every enrolment writes, and that everybody knows"""
 
 _MOST: Final = (1 << 63) - 2
+# pop.md §4; what has no bit upstream is 64, unknown.
+_ACTIONS: Final = {
+    Action.NXDOMAIN: 1,
+    Action.NODATA: 2,
+    Action.DROP: 4,
+    Action.REDIRECT: 8,
+    Action.PASSTHRU: 32,
+    Action.TCP_ONLY: 64,
+}
 _HOLE: Final = "\ue000names are written here\ue000"
 
 
@@ -238,6 +248,8 @@ class ListHead:
     """how upstream would keep it: `map` or `dawg`"""
     file: str = ""
     zone: str = "."
+    serial: int = 0
+    """of a feed"""
 
 
 def encode_list_around(head: ListHead) -> tuple[bytes, bytes]:
@@ -256,7 +268,7 @@ def encode_list_around(head: ListHead) -> tuple[bytes, bytes]:
         "MqttDetails": None,
         "RpzZoneName": head.zone,
         "RpzUpstream": "",
-        "RpzSerial": 0,
+        "RpzSerial": head.serial,
         "Names": _HOLE,
         "ReaperData": None,
     }
@@ -279,9 +291,40 @@ def encode_names(entries: ListBlock) -> bytes:
     )
 
 
+def encode_observed_names(observed: ObservationBlock, start: int, end: int) -> bytes:
+    """The same for the rows of `observed` from `start` up to `end`, with when it was observed, and for how long."""
+    rows = zip(
+        _texts_from(observed.names, start, end),
+        memoryview(observed.tags).cast("I")[start:end],
+        memoryview(observed.observed).cast("q")[start:end],
+        memoryview(observed.deadlines).cast("q")[start:end],
+        strict=True,
+    )
+    return b",".join(
+        _plain(name)
+        + b':{"Name":'
+        + _plain(name)
+        + f',"TimeAdded":"{go_time(time)}","TTL":{1000 * max(0, deadline - time)},"TagMask":{tags},'.encode()
+        + b'"NumTags":0,"Action":0}'
+        for name, tags, time, deadline in rows
+    )
+
+
 def encode_text(text: str) -> bytes:
     """`text` as a string of JSON."""
     return _plain(text)
+
+
+def encode_output(records: RecordBlock, start: int, end: int) -> bytes:
+    """The items that `RpzOutput` has for the rows of `records` from `start` up to `end`.
+
+    Their records are null: Go's reader has no way to read one.
+    """
+    names = _texts_from(records.names, start, end)
+    return b",".join(
+        b'{"Name":' + _plain(name) + f',"RR":null,"Action":{_ACTIONS[Action(action)]}}}'.encode()
+        for name, action in zip(names, records.actions[start:end], strict=True)
+    )
 
 
 def encode_denied_names(entries: ListBlock) -> bytes:
@@ -291,6 +334,11 @@ def encode_denied_names(entries: ListBlock) -> bytes:
 
 def _texts(entries: ListBlock) -> Iterator[tuple[str, int]]:
     return ((format_name(name), tags) for name, tags in entries)
+
+
+def _texts_from(names: NameBlock, start: int, end: int) -> Iterator[str]:
+    offsets = memoryview(names.offsets).cast("I")[start : end + 1]
+    return (format_name(Name(names.data[first:last])) for first, last in pairwise(offsets))
 
 
 def go_time(microseconds: int | None) -> str:

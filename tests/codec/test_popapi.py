@@ -19,6 +19,8 @@ from tapir.codec.popapi import (
     encode_denied_names,
     encode_list_around,
     encode_names,
+    encode_observed_names,
+    encode_output,
     encode_pong,
     encode_text,
     go_time,
@@ -26,8 +28,8 @@ from tapir.codec.popapi import (
     parse_debug,
     parse_ping,
 )
-from tapir.model.actions import ListKind
-from tapir.model.blocks import ListBlock
+from tapir.model.actions import Action, ListKind
+from tapir.model.blocks import ListBlock, ObservationBlock, RecordBlock
 from tapir.model.messages.telemetry import ComponentState, ComponentStatus, FunctionStatus
 from tapir.model.names import parse_name
 
@@ -108,6 +110,28 @@ def test_no_request_raises(body: bytes):
     parse_command(body)
     parse_debug(body)
     parse_ping(body)
+
+
+def test_what_is_decided_has_the_bits_of_the_reference_and_no_record():
+    actions = [each for each in Action if each is not Action.NONE]
+    records = RecordBlock.of((parse_name(f"{each.value}.example"), each) for each in actions)
+    document = {**json.loads(EMPTY_DEBUG), "RpzOutput": json.loads(b"[" + encode_output(records, 0, 100) + b"]")}
+    answer = unmarshal("DebugResponse", json.dumps(document).encode())
+    assert [each["Name"] for each in answer["RpzOutput"]] == [f"{each.value}.example." for each in actions]
+    # PASSTHRU, REDIRECT, NODATA, NXDOMAIN, DROP, and TCP-ONLY, which upstream does not know
+    assert [each["Action"] for each in answer["RpzOutput"]] == [32, 8, 2, 1, 4, 64]
+    assert json.loads(encode_output(records, 1, 2)) == {"Name": "2.example.", "RR": None, "Action": 8}
+
+
+def test_observed_names_have_their_times():
+    observed = ObservationBlock.of(
+        [(parse_name("a.example"), 1024, 1_500_000, 3_600_000_000), (parse_name("b.example"), 0, 5, 1)]
+    )
+    found = json.loads(b"{" + encode_observed_names(observed, 0, 5) + b"}")
+    assert (found["a.example."]["TimeAdded"], found["a.example."]["TTL"]) == ("1970-01-01T00:00:01.5Z", 3598500000000)
+    # what ended before it was observed lasts for no time, not for less
+    assert (found["b.example."]["TagMask"], found["b.example."]["TTL"]) == (0, 0)
+    assert [*json.loads(b"{" + encode_observed_names(observed, 1, 2) + b"}")] == ["b.example."]
 
 
 def test_lists_are_written_around_their_names():

@@ -10,7 +10,7 @@ import trio
 
 from actors import Actor, ActorSpec, ActorSystem, Context, MailboxSpec, Overflow, Strategy, SupervisorSpec
 from tapir.model.actions import Action, ListKind
-from tapir.model.blocks import ListBlock
+from tapir.model.blocks import ListBlock, RecordBlock
 from tapir.model.errors import TapirError
 from tapir.model.messages.control import ApiStatus, GetApi, GetHealth, HealthStatus
 from tapir.model.messages.events import ClockStatus, GetClock, GetEvents
@@ -23,7 +23,7 @@ from tapir.model.messages.lists import (
     SourceStatus,
 )
 from tapir.model.messages.local import GetOverrides, OverridesStatus
-from tapir.model.messages.policy import Explain, Explanation, GetPolicy, PolicyStatus
+from tapir.model.messages.policy import Explain, Explanation, GetPolicy, GetRecords, PolicyStatus
 from tapir.model.messages.zone import (
     GetRecordHistory,
     GetSecondaries,
@@ -100,6 +100,7 @@ class Parts(Actor[Any]):
             GetHealth: HealthStatus(ready=True, reasons=(), warnings=()),
             GetZone: ZONE,
             GetPolicy: PolicyStatus(names=4, lists=3, records=3, decided_at=1),
+            GetRecords: RecordBlock.of([(parse_name("bad.example"), Action.NODATA)]),
             GetServer: ServerStatus(listening=(), counters=(("queries", 5),), refusals=(("acl", 2),), connections=1),
             GetSecondaries: (),
             GetEvents: (),

@@ -4,6 +4,7 @@ import attrs
 
 from actors import Request
 from tapir.model.actions import Action
+from tapir.model.blocks import RecordBlock
 
 
 @attrs.frozen(kw_only=True)
@@ -77,3 +78,8 @@ class PolicyStatus:
 @attrs.frozen(kw_only=True)
 class GetPolicy(Request[PolicyStatus]):
     """How does the policy evaluator stand?"""
+
+
+@attrs.frozen(kw_only=True)
+class GetRecords(Request[RecordBlock]):
+    """Everything that the zone is to hold by what is decided now, whether or not it is published yet."""

@@ -55,6 +55,14 @@ class GetFunctionStatus(Request[FunctionStatus]):
 
 
 @attrs.frozen(kw_only=True)
+class SetComponent(Request[str]):
+    """Somebody tries whether a word of the component `name` arrives: it holds until the next regular look."""
+
+    name: str
+    state: ComponentState
+
+
+@attrs.frozen(kw_only=True)
 class TelemetryStatus:
     """Whether and where that is published; times as everywhere."""
 

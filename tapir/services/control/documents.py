@@ -1,7 +1,9 @@
 """What version 1 says of our parts, in its own words: pure functions from what actors answered."""
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -10,8 +12,9 @@ from tapir.codec.bootstrap import TopicData
 from tapir.codec.popapi import ListHead
 from tapir.codec.rfc3339 import SECOND, YEAR_ONE
 from tapir.model.actions import ListKind
-from tapir.model.blocks import ObservationBlock
+from tapir.model.blocks import ListBlock, ObservationBlock
 from tapir.model.messages.control import HealthStatus
+from tapir.model.messages.feeds import FeedStatus, actor_of
 from tapir.model.messages.lists import SourcesStatus, SourceStatus
 from tapir.model.messages.mqtt import MqttStatus
 from tapir.model.messages.zone import ZoneStatus
@@ -100,12 +103,15 @@ def topics_of(mqtt: MqttStatus) -> tuple[TopicData, ...]:
     )
 
 
-def list_heads(sources: Iterable[SourceStatus]) -> list[tuple[ListHead, str, str]]:
-    """Each source with the list that it feeds, its key among the lists of that kind, and its id.
+def list_heads(
+    sources: Iterable[SourceStatus], feeds: Mapping[str, FeedStatus] | None = None
+) -> list[tuple[ListHead, str, SourceStatus]]:
+    """Each source with the list that it feeds, and its key among the lists of that kind.
 
-    Where several sources feed one list, the first one's key is the list's name, that of the others their id.
+    Where several sources feed one list, the first one's key is the list's name, that of the others their id. Of those
+    that are `feeds`, by their ids, the zone and its serial are told.
     """
-    found: list[tuple[ListHead, str, str]] = []
+    found: list[tuple[ListHead, str, SourceStatus]] = []
     taken: set[tuple[ListKind, str]] = set()
     for source in sources:
         if not source.active or source.state == "unsupported":
@@ -113,16 +119,68 @@ def list_heads(sources: Iterable[SourceStatus]) -> list[tuple[ListHead, str, str
         key = source.id if (source.kind, source.name) in taken else source.name
         taken.add((source.kind, key))
         origin, _, path = source.origin.partition(" ")
+        feed = None if feeds is None else feeds.get(source.id)
         head = ListHead(
             name=source.name,
             kind=source.kind,
             description=source.id,
-            source_format=source.format,
+            source_format="none" if source.internal else source.format,
             format="dawg" if source.format == "dawg" else "map",
             file=path if origin == "file" else "",
+            zone="." if feed is None else feed.zone,
+            serial=0 if feed is None else feed.serial or 0,
         )
-        found.append((head, key, source.id))
+        found.append((head, key, source))
     return found
+
+
+def merge_pages(pages: Sequence[ListBlock]) -> tuple[ListBlock, list[ListBlock]]:
+    """What pages of several lists, each in order of its names, surely have in common, and what is left of each.
+
+    A name is in the first once, with the tags of all lists that have it. It ends where the first page does: what comes
+    behind that may be in the next page, too. For a worker.
+    """
+    entries = [list(page) for page in pages]
+    end = min(page[-1][0] for page in entries)
+    found: dict[Name, int] = {}
+    rests = []
+    for page in entries:
+        count = bisect_right(page, end, key=itemgetter(0))
+        for name, tags in page[:count]:
+            found[name] = found.get(name, 0) | tags
+        rests.append(ListBlock.of(page[count:]))
+    return ListBlock.of(sorted(found.items())), rests
+
+
+def feed_text(feed: FeedStatus, source: SourceStatus) -> str:
+    """How a feed stands, in a line."""
+    checked = "never" if feed.checked_at is None else _moment(feed.checked_at)
+    stands = f"{feed.state}, serial {feed.serial}, {source.names} names, checked {checked}"
+    return f"zone {feed.zone} by source {feed.source}: {stands}"
+
+
+def is_zone(named: str, zone: str) -> bool:
+    """Whether `named` is `zone`; nothing named is any."""
+    return named.lower().rstrip(".") in ("", zone.lower().rstrip("."))
+
+
+def record_text(explanation: Mapping[str, Any], asked: str) -> str:
+    """The record of the zone that answers for a name."""
+    record = explanation["record"]
+    return f"{record['owner']}: {record['action']}" if record and record["owner"] else f"{asked}: no record"
+
+
+def rules_text(explanation: Mapping[str, Any], feeds: Sequence[str]) -> str:
+    """What these feeds, by their ids, say of a name, line by line."""
+    hits = [hit for hit in explanation["hits"] if actor_of(hit["source"]) in feeds]
+    lines = [f"{explanation['name']}: on {hit['kind']} {hit['list_name']} by {hit['entry']}" for hit in hits]
+    return "\n".join(lines) or f"{explanation['name']}: no rule"
+
+
+def relative_to(name: str, zone: str) -> str:
+    """The name that the record `name` of `zone` is about; `name` itself where it is not below `zone`."""
+    text, apex = name.rstrip("."), zone.strip(".").lower()
+    return f"{text[: -len(apex) - 1]}." if apex and text.lower().endswith(f".{apex}") else name
 
 
 def reaper_slots(block: ObservationBlock) -> tuple[dict[int, tuple[str, ...]], int]:

@@ -18,11 +18,22 @@ from tapir.model.messages.feeds import GetFeed
 from tapir.model.messages.lists import GetSources, SourcesStatus
 from tapir.model.messages.mqtt import GetMqtt, PublishMessage
 from tapir.model.messages.observations import GetObservations
-from tapir.model.messages.telemetry import FunctionStatus, GetFunctionStatus, GetTelemetry, TelemetryStatus
+from tapir.model.messages.telemetry import (
+    FunctionStatus,
+    GetFunctionStatus,
+    GetTelemetry,
+    SetComponent,
+    TelemetryStatus,
+)
 from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone
-from tapir.services.uplink.telemetry_parts import Facts, count_all, judge_components
+from tapir.services.uplink.telemetry_parts import COMPONENTS, Facts, Judgement, count_all, judge_components
 from tapir.services.uplink.telemetry_signing import SigningSettings, seal_status
 from tapir.services.uplink.telemetry_table import FUNCTION, Outbox, StatusTable
+
+
+class UnknownComponentError(TapirError):
+    """Nobody knows a component of that name; nothing was changed."""
+
 
 _PUBLISH_PATIENCE: Final = 30.0
 
@@ -67,7 +78,7 @@ class ConfigureTelemetry(Request[None]):
     settings: TelemetrySettings
 
 
-TelemetryMessage = EventsChanged | GetFunctionStatus | GetTelemetry | ConfigureTelemetry
+TelemetryMessage = EventsChanged | GetFunctionStatus | SetComponent | GetTelemetry | ConfigureTelemetry
 
 
 class Telemetry(Actor[TelemetryMessage]):
@@ -90,6 +101,8 @@ class Telemetry(Actor[TelemetryMessage]):
         self._id = ""
         self._trouble = ""
         self._prompted = trio.Event()
+        self._tried: dict[str, Judgement] = {}
+        """what somebody wants to see arrive"""
 
     async def started(self, ctx: Context[TelemetryMessage]) -> None:
         """Begin to look; the first time after a while, when there is something to see."""
@@ -103,6 +116,8 @@ class Telemetry(Actor[TelemetryMessage]):
             case GetFunctionStatus():
                 # Beside the mailbox: the parts may take their time, and telemetry hears of events meanwhile.
                 ctx.start_soon(self._answer, ctx, ctx.defer_reply())
+            case SetComponent():
+                self._try(ctx, message)
             case GetTelemetry():
                 ctx.reply(self._status())
             case ConfigureTelemetry():
@@ -120,16 +135,28 @@ class Telemetry(Actor[TelemetryMessage]):
                 await trio.sleep(self._settings.promptness)
             self._prompted = trio.Event()
             await self._look(ctx)
+            self._tried.clear()
             arrived = self._settings.signing is None or await self._publish(ctx)
             wait = self._settings.interval if arrived else min(self._settings.retry, self._settings.interval)
 
     async def _look(self, ctx: Context[TelemetryMessage]) -> None:
         refs = self._refs if self._settings.connected else attrs.evolve(self._refs, mqtt=None)
         facts = await gather(refs, patience=self._settings.patience)
-        self._table = self._table.look(judge_components(facts), now=ctx.now())
+        self._table = self._table.look({**judge_components(facts), **self._tried}, now=ctx.now())
         self._counters = count_all(facts)
         if facts.events is not None:
             self._events = facts.events
+
+    def _try(self, ctx: Context[TelemetryMessage], message: SetComponent) -> None:
+        if message.name not in COMPONENTS:
+            text = f"there is no component {message.name[:100]!r}; known are {', '.join(sorted(COMPONENTS))}"
+            ctx.defer_reply().fail(UnknownComponentError(text))
+            return
+        self._tried[message.name] = Judgement(message.state, "debug status update")
+        self._table = self._table.look({message.name: self._tried[message.name]}, now=ctx.now())
+        self._prompted.set()
+        published = "it is published" if self._settings.signing is not None else "nothing is published here"
+        ctx.reply(f"{message.name} is said to be {message.state.name.lower()} until it is looked at again; {published}")
 
     async def _answer(self, ctx: Context[TelemetryMessage], reply: Reply) -> None:
         await self._look(ctx)

@@ -22,6 +22,24 @@ GLOBAL: Final = "uplink/global"
 """the consumer of the global configuration, by its actor's path"""
 
 
+COMPONENTS: Final = frozenset(
+    {
+        "tapir-observation",
+        "mqtt-event",
+        "rpz",
+        "rpz-ixfr",
+        "rpz-inbound",
+        "downstream-notify",
+        "downstream-ixfr",
+        "mqtt-config",
+        "mqtt-unknown",
+        "main-boot",
+        "cert-status",
+    }
+)
+"""all that Core knows"""
+
+
 @attrs.frozen(kw_only=True)
 class Facts:
     """The answers of the parts; None where one is not run or did not answer."""

@@ -6,9 +6,10 @@ import trio
 from api_pop import KEY, Parts, RefusedError, api_pop, source
 from go_client import STRUCTS, GoCli, UnmarshalError, unmarshal
 
-from tapir.model.actions import ListKind
-from tapir.model.blocks import ObservationBlock
+from tapir.model.actions import Action, ListKind
+from tapir.model.blocks import ListBlock, ObservationBlock
 from tapir.model.messages.control import GetHealth, HealthStatus
+from tapir.model.messages.feeds import FeedStatus, GetFeed
 from tapir.model.messages.lists import GetListNames
 from tapir.model.messages.local import (
     GetOverrides,
@@ -20,9 +21,18 @@ from tapir.model.messages.local import (
 )
 from tapir.model.messages.mqtt import GetMqtt, MqttStatus, SetMqttActive, TopicStatus
 from tapir.model.messages.observations import GetObservationsExport, ObservationsExport
-from tapir.model.messages.telemetry import ComponentState, ComponentStatus, FunctionStatus, GetFunctionStatus
+from tapir.model.messages.policy import Explain, Explanation, ListHit
+from tapir.model.messages.telemetry import (
+    ComponentState,
+    ComponentStatus,
+    FunctionStatus,
+    GetFunctionStatus,
+    SetComponent,
+)
 from tapir.model.messages.zone import GetZone, SetSerial
-from tapir.model.names import parse_name
+from tapir.model.names import format_name, parse_name
+from tapir.services.control.documents import merge_pages
+from tapir.services.control.routes_names import PAGE
 
 DENIED = Override(entry="bad.example.", kind=ListKind.DENY, user="the API", at=1, until=None, reason="")
 MQTT = MqttStatus(
@@ -269,7 +279,127 @@ async def test_gen_output_has_the_names():
         assert {name: each["TagMask"] for name, each in answer["DoubtlistedNames"].items()} == {
             "epoch-1761739157.ticker.looptest.dnstapir.se.": 1024
         }
-        assert not answer["RpzOutput"]
+        assert answer["RpzOutput"] == [{"Name": "bad.example.", "RR": None, "Action": 2}]
+        assert answer["Msg"].startswith("1 records are decided; ready")
+
+
+async def test_gen_output_has_a_name_of_several_lists_once_and_with_all_its_tags():
+    parts = Parts()
+    parts.sources = (
+        source("t", "dns-tapir", ListKind.DOUBT, origin="mqtt"),
+        source("u", "other", ListKind.DOUBT),
+        source("v", "nothing", ListKind.DOUBT),
+    )
+    parts.names = {
+        "t": [("a.example.", 1), ("c.example.", 4), ("d.example.", 0)],
+        "u": [("a.example.", 1024), ("b.example.", 2), ("d.example.", 8)],
+    }
+    async with api_pop(parts=parts) as pop, pop.client() as client:
+        body = await GoCli(client, KEY).post("/debug", {"Command": "gen-output"})
+    names = ("a.example.", "b.example.", "c.example.", "d.example.")
+    assert [body.count(f'"Name":"{name}"'.encode()) for name in names] == [1, 1, 1, 1]
+    answer = unmarshal("DebugResponse", body)
+    assert [answer["DoubtlistedNames"][name]["TagMask"] for name in names] == [1025, 2, 4, 8]
+
+
+def test_pages_are_merged_as_far_as_the_first_one_goes():
+    def block(**entries: int) -> ListBlock:
+        return ListBlock.of((parse_name(name), tags) for name, tags in entries.items())
+
+    merged, rests = merge_pages([block(a=1, c=2), block(a=4, b=8, c=16, d=32), block(d=1)])
+    assert [(format_name(name), tags) for name, tags in merged] == [("a.", 5), ("b.", 8), ("c.", 18)]
+    assert [[format_name(name) for name, _ in rest] for rest in rests] == [[], ["d."], ["d."]]
+
+
+async def test_filterlists_tells_when_a_name_was_observed_and_for_how_long():
+    parts = Parts()
+    parts.answers[GetObservationsExport] = ObservationsExport(
+        name="dns-tapir",
+        kind=ListKind.DOUBT,
+        topics=("x",),
+        observations=ObservationBlock.of(
+            (parse_name(f"n{number}.example"), 1024, 1_700_000_000_000_000, 1_700_000_003_600_000 + number)
+            for number in range(PAGE + 1)
+        ),
+        at=1,
+    )
+    async with api_pop(parts=parts) as pop, pop.client() as client:
+        names = (await GoCli(client, KEY).debug("filterlists"))["Lists"]["doubtlist"]["dns-tapir"]["Names"]
+        assert len(names) == PAGE + 1
+        assert names["n7.example."] == {
+            "Name": "n7.example.",
+            "TimeAdded": "2023-11-14T22:13:20Z",
+            "TTL": 3_600_007_000,
+            "TagMask": 1024,
+            "NumTags": 0,
+            "Action": 0,
+        }
+        # What the brake holds back is not on the list: the list keeper says what is.
+        parts.sources = (source("t", "dns-tapir", ListKind.DOUBT, origin="mqtt", state="held"),)
+        names = (await GoCli(client, KEY).debug("filterlists"))["Lists"]["doubtlist"]["dns-tapir"]["Names"]
+        assert [*names] == ["epoch-1761739157.ticker.looptest.dnstapir.se."]
+
+
+FEED = FeedStatus(
+    source="d",
+    zone="rpz.example.",
+    serial=41,
+    state="current",
+    checked_at=1_700_000_000_000_000,
+    next_check_at=None,
+    expires_at=None,
+    primaries=(),
+    counters=(),
+)
+
+
+async def test_the_zone_of_a_feed_in_words():
+    parts = Parts()
+    parts.sources = (source("d", "denied", ListKind.DENY, origin="xfr", format="rpz"),)
+    parts.answers[GetFeed] = FEED
+    parts.answers[Explain] = Explanation(
+        name="bad.example.",
+        action=Action.NODATA,
+        stage="denylist",
+        hits=(
+            ListHit(list_name="denied", kind="denylist", entry="*.example.", tags=(), source="d"),
+            ListHit(list_name="allow_catchall", kind="allowlist", entry="bad.example.", tags=(), source="d:allow"),
+            ListHit(list_name="x", kind="denylist", entry="bad.example.", tags=(), source="x"),
+        ),
+        rules=(),
+        winner="",
+        emitted="",
+    )
+    async with api_pop(parts=parts) as pop, pop.client() as client:
+        cli = GoCli(client, KEY)
+        answer = await cli.debug("zonedata", Zone="RPZ.example")
+        assert (answer["Zone"], answer["Error"]) == ("rpz.example.", False)
+        stands = "current, serial 41, 2 names, checked 2023-11-14 22:13:20 UTC"
+        assert answer["Msg"] == f"zone rpz.example. by source d: {stands}"
+        answer = await cli.debug("rrset", Zone="rpz.example.", Qname="bad.example.rpz.example.", Qtype=5)
+        assert answer["Msg"].splitlines() == [
+            "bad.example.: on denylist denied by *.example.",
+            "bad.example.: on allowlist allow_catchall by bad.example.",
+        ]
+        assert [each.name for each in parts.heard if isinstance(each, Explain)] == ["bad.example."]
+        head = (await cli.debug("filterlists"))["Lists"]["denylist"]["denied"]
+        assert (head["RpzZoneName"], head["RpzSerial"], head["SrcFormat"]) == ("rpz.example.", 41, "rpz")
+
+
+async def test_a_status_is_sent_for_a_component():
+    parts = Parts()
+    parts.answers[SetComponent] = "it is said"
+    async with api_pop(parts=parts, telemetry=True) as pop, pop.client() as client:
+        cli = GoCli(client, KEY)
+        assert (await cli.debug("send-status", Component="rpz", Status=1))["Msg"] == "it is said"
+        assert parts.heard[-1] == SetComponent(name="rpz", state=ComponentState.WARN)
+        answer = await cli.debug("send-status", Component="rpz", Status=3)
+        assert answer["ErrorMsg"] == "there is no such status; known are 0 (fail), 1 (warn), 2 (ok)"
+        parts.answers[SetComponent] = RefusedError("there is no component")
+        assert (await cli.debug("send-status", Component="x", Status=0))["ErrorMsg"] == "there is no component"
+    async with api_pop() as pop, pop.client() as client:
+        answer = await GoCli(client, KEY).debug("send-status", Component="rpz", Status=1)
+        assert answer["ErrorMsg"] == "component status is not kept here"
 
 
 async def test_mqtt_stats_have_what_upstream_cannot_encode():
@@ -316,8 +446,10 @@ async def test_the_zone_in_words():
         assert (await cli.debug("rrset", Qname="other.example."))["Msg"] == "other.example.: no record"
         assert (await cli.debug("rrset", Zone="other."))["Error"]
         assert (await cli.debug("zonedata"))["Msg"].startswith("zone dnstapir.: serving, serial 7, 3 records")
-        assert "is not the zone that is served" in (await cli.debug("zonedata", Zone="other."))["Msg"]
-        assert "no status is taken from outside" in (await cli.debug("send-status", Component="rpz"))["ErrorMsg"]
+        # As the record is called in the zone.
+        answer = await cli.debug("rrset", Zone="dnstapir", Qname="bad.example.dnstapir.")
+        assert answer["Msg"] == "bad.example.dnstapir.: NODATA"
+        assert "is neither the zone that is served here" in (await cli.debug("zonedata", Zone="other."))["Msg"]
 
 
 def test_the_client_reads_as_go_does():

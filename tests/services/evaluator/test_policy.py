@@ -34,7 +34,7 @@ from tapir.model.messages.lists import (
     ListsSnapshot,
     StreamPosition,
 )
-from tapir.model.messages.policy import Explain, GetPolicy
+from tapir.model.messages.policy import Explain, GetPolicy, GetRecords
 from tapir.model.messages.zone import SendContent, SourcesMissing, ZoneChange, ZoneContent
 from tapir.model.names import NameSyntaxError, format_name, parse_name
 from tapir.policy.settings import PolicySettings
@@ -340,6 +340,21 @@ async def test_lists_that_come_whole_end_the_wait(says: Lists, autojump_clock: M
             assert isinstance(change, ZoneChange)
             assert not change.delta.removed
             added |= records_of(change.delta.added).keys()
+
+
+async def test_everything_that_is_decided(says: Lists, autojump_clock: MockClock) -> None:
+    says.put("deny", ListKind.DENY, "a.example", "b.example")
+    says.put("allow", ListKind.ALLOW, "b.example")
+    async with running(says) as rig:
+        await rig.keeper.next()
+        assert records_of(await rig.policy.ask(GetRecords())) == {"a.example.": "NODATA"}
+
+
+async def test_nothing_is_decided_before_the_lists_are_there(says: Lists, autojump_clock: MockClock) -> None:
+    async with running(says, with_lists=False) as rig:
+        with pytest.raises(AskFailed) as failed:
+            await rig.policy.ask(GetRecords())
+        assert isinstance(failed.value.__cause__, NotDecidedError)
 
 
 async def test_explain_and_status(says: Lists, autojump_clock: MockClock) -> None:

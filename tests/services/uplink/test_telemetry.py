@@ -16,6 +16,7 @@ from actors import (
     Actor,
     ActorSpec,
     ActorSystem,
+    AskFailed,
     Context,
     MailboxSpec,
     ManualClock,
@@ -33,7 +34,7 @@ from tapir.model.messages.feeds import FeedStatus, GetFeed
 from tapir.model.messages.lists import GetSources, SourcesStatus, SourceStatus
 from tapir.model.messages.mqtt import PublishMessage
 from tapir.model.messages.observations import GetObservations
-from tapir.model.messages.telemetry import FunctionStatus, GetFunctionStatus, GetTelemetry
+from tapir.model.messages.telemetry import ComponentState, FunctionStatus, GetFunctionStatus, GetTelemetry, SetComponent
 from tapir.services.uplink.telemetry import ConfigureTelemetry, Telemetry, TelemetryRefs, TelemetrySettings
 from tapir.services.uplink.telemetry_signing import SigningError, SigningSettings, seal_status
 
@@ -209,6 +210,26 @@ async def test_events_are_published_at_once_and_together(signing: SigningSetting
         await trio.sleep(5)
         assert rig.others.times() == [60, 101]
         assert rig.others.documents()[1].events == (EVENT,)
+
+
+async def test_a_status_that_somebody_tries_is_published_once(signing: SigningSettings, autojump_clock: Any):
+    async with running(settings_of(signing)) as rig:
+        await trio.sleep(100)
+        told = await rig.ref.ask(SetComponent(name="main-boot", state=ComponentState.FAIL))
+        assert told == "main-boot is said to be fail until it is looked at again; it is published"
+        await trio.sleep(5)
+        assert rig.others.times() == [60, 101]
+        main = dict(rig.others.documents()[1].components)["main-boot"]
+        assert (main.state, main.message, main.failures) == (ComponentState.FAIL, "debug status update", 1)
+        await trio.sleep(60)
+        assert dict(rig.others.documents()[2].components)["main-boot"].state is ComponentState.OK
+        with pytest.raises(AskFailed) as failed:
+            await rig.ref.ask(SetComponent(name="nobody", state=ComponentState.OK))
+        assert "there is no component 'nobody'; known are cert-status, downstream-ixfr" in str(failed.value.__cause__)
+    async with running(settings_of(None)) as rig:
+        assert (await rig.ref.ask(SetComponent(name="rpz", state=ComponentState.WARN))).endswith(
+            "nothing is published here"
+        )
 
 
 async def test_an_event_is_kept_until_the_broker_has_it(
