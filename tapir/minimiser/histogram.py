@@ -1,0 +1,135 @@
+"""What was asked of well-known names in an interval: counters and sketches of clients by name (edm.md §7.1).
+
+An interval belongs to one list of names, by which its rows are numbered: a new list begins a new interval, so that no
+count can land on another name. Names are numbered as they are met, and only these take memory.
+"""
+
+from typing import Final, Protocol
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+import tapir.kernels.counting
+import tapir.kernels.labels
+from tapir.codec.dnstap import DecodedBlock
+from tapir.codec.edmfiles import COUNTERS, EXACT, HISTOGRAM, WILDCARD, Numbers, Rows, Strings
+from tapir.minimiser.labels import split_labels
+from tapir.minimiser.wellknown import WellKnownNames
+
+_FIRST_ROOM: Final = 1 << 10
+_COUNTERS: Final = len(COUNTERS)
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ClientColumns:
+    """What the sketches of an interval say, a row for each of its names."""
+
+    v4_counts: NDArray[np.uint64]
+    v6_counts: NDArray[np.uint64]
+    v4_sketches: Strings
+    """not valid where the count is exact"""
+    v6_sketches: Strings
+
+
+class Sketches(Protocol):
+    """Counts distinct clients by name and family."""
+
+    def add(self, places: NDArray[np.int32], hashes: NDArray[np.uint64], families: NDArray[np.uint8]) -> None:
+        """Count clients: of each its name's place, its hash, and 4, 6 or, for no address, 0."""
+
+    def columns(self, count: int) -> ClientColumns:
+        """What they are for the names in the places 0 to `count` - 1."""
+
+
+class Histogram:
+    """The counters of one interval; belongs to the thread that adds to it, and to another one afterwards."""
+
+    def __init__(self, names: WellKnownNames, sketches: Sketches, *, start: int) -> None:
+        """`start` is when the interval begins, microseconds since the epoch."""
+        self.names = names
+        self.start = start
+        self._sketches = sketches
+        self._numbers = np.zeros(len(names), np.uint32)
+        self._met = np.empty(_FIRST_ROOM, np.uint32)
+        self._counters = np.zeros(_FIRST_ROOM * _COUNTERS, np.uint64)
+        self._known = 0
+
+    def __len__(self) -> int:
+        """How many names were met."""
+        return self._known
+
+    def __repr__(self) -> str:
+        return f"<Histogram of {self._known} names>"
+
+    @property
+    def responses(self) -> int:
+        """How many responses were counted."""
+        return int(self._counters.reshape(-1, _COUNTERS)[: self._known, 6:].sum())
+
+    def add(
+        self, block: DecodedBlock, rows: NDArray[np.int32], hashes: NDArray[np.uint64], families: NDArray[np.uint8]
+    ) -> int:
+        """Count the responses of `block` whose row, as `names` found it, is not -1; how many these are.
+
+        `hashes` and `families` are of the clients, as `AddressColumn.clients` says them, one for each frame.
+        """
+        self._make_room(len(self.names) if len(rows) > len(self.names) else self._known + len(rows))
+        places = np.empty(len(rows), np.int32)
+        self._known = tapir.kernels.counting.count(
+            rows.data,
+            block.qtype.data,
+            block.qclass.data,
+            block.rcode.data,
+            self._numbers.data,
+            self._met.data,
+            self._known,
+            self._counters.data,
+            places.data,
+        )
+        counted = np.flatnonzero(places >= 0)
+        self._sketches.add(places[counted], hashes[counted], families[counted])
+        return len(counted)
+
+    def columns(self) -> Rows | None:
+        """The rows of the file; None when no name was met. Blocking; nothing may be added any more."""
+        if not self._known:
+            return None
+        count = self._known
+        rows = self._met[:count]
+        counters = self._counters.reshape(-1, _COUNTERS)[:count]
+        kinds = self.names.kinds[rows]
+        clients = self._sketches.columns(count)
+        columns: dict[str, Numbers | Strings] = {
+            "start_time": Numbers(np.full(count, self.start, np.int64)),
+            **self._labels(rows, kinds),
+            **{name: Numbers(np.ascontiguousarray(counters[:, place])) for place, name in enumerate(COUNTERS)},
+            "edm_status_bits": Numbers(np.where(kinds == WILDCARD, WILDCARD, EXACT).astype(np.uint64)),
+            "v4client_count": Numbers(clients.v4_counts),
+            "v6client_count": Numbers(clients.v6_counts),
+            "v4client_count_hll": clients.v4_sketches,
+            "v6client_count_hll": clients.v6_sketches,
+        }
+        return Rows(layout=HISTOGRAM, count=count, columns=columns)
+
+    def _labels(self, rows: NDArray[np.uint32], kinds: NDArray[np.uint8]) -> dict[str, Strings]:
+        starts = self.names.offsets[rows]
+        lengths = self.names.offsets[rows + 1] - starts
+        offsets = np.zeros(len(rows) + 1, np.uint32)
+        np.cumsum(lengths, out=offsets[1:])
+        data = np.empty(int(offsets[-1]), np.uint8)
+        tapir.kernels.labels.gather(self.names.data.data, starts.data, lengths.data, data.data, 0)
+        return split_labels(data, offsets, (kinds == WILDCARD).view(np.uint8))
+
+    def _make_room(self, wanted: int) -> None:
+        room = len(self._met)
+        if wanted <= room:
+            return
+        while room < wanted:
+            room *= 2
+        met = np.empty(room, np.uint32)
+        met[: self._known] = self._met[: self._known]
+        counters = np.zeros(room * _COUNTERS, np.uint64)
+        used = self._known * _COUNTERS
+        counters[:used] = self._counters[:used]
+        self._met, self._counters = met, counters
