@@ -44,7 +44,7 @@ def hold(cases: list[dict[str, Any]]) -> int:
         sketch = parse(stored)
         assert (sketch.storage, cardinality(sketch)) == (case["storage_type"], case["cardinality"])
         assert encode(sketch) == stored
-        if "addrs" in case and case["addrs"]:
+        if case.get("addrs"):
             addresses = np.array([list(bytes.fromhex(text).ljust(16, b"\0")) for text in case["addrs"]], np.uint8)
             out = np.empty(len(addresses), np.uint64)
             sizes = bytes([len(text) // 2 for text in case["addrs"]])
