@@ -55,6 +55,7 @@ class FrameStreamSettings:
     content_type: bytes = DNSTAP
     frame_limit: int = attrs.field(default=FRAME_LIMIT, validator=_between(512, 1 << 24))
     block_octets: int = attrs.field(default=BLOCK_OCTETS, validator=_between(4096, 1 << 26))
+    """a block is full from so many octets on, and never has more than a frame on top of that"""
     block_delay: float = 0.05
     """for how long a frame waits for others to share its block"""
     handshake_deadline: float = 5.0
