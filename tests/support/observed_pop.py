@@ -1,12 +1,12 @@
 """A whole POP that is fed by a broker; and Core, which observes, signs, publishes, and knows what must be held."""
 
 import contextlib
-import json
 import random
 import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import trio
 from observing import CORE, LIST, SECOND, payload, signed, write_keystore
 from peers import ZONE, Pop, wait_until
 
+from tapir.app.cli.client import open_console
 from tapir.codec.jose import SigningKey
 from tapir.model.actions import ListKind
 from tapir.transport.mqtt.client import MqttClient
@@ -117,15 +118,28 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 120
     return await trio.to_thread.run_sync(lambda: wait_until(condition, what=what, seconds=seconds, pause=0.05))
 
 
+def _ask(pop: Pop, op: str) -> dict[str, Any]:
+    """What the console answers, without a process for each question."""
+
+    async def asking() -> dict[str, Any]:
+        async with open_console(pop.state_dir) as client:
+            found: dict[str, Any] = await client.request(op)
+            return found
+        raise AssertionError("open_console yields exactly once")
+
+    with ThreadPoolExecutor(1) as thread:  # there may be a loop in this one
+        return thread.submit(trio.run, asking).result(60)
+
+
 def mqtt(pop: Pop) -> dict[str, Any]:
-    """`tapir mqtt --json`, of the session."""
-    document: dict[str, Any] = json.loads(pop.command("mqtt", "--json").stdout)["mqtt"]
-    return document
+    """What the session says of itself. Blocks."""
+    found: dict[str, Any] = _ask(pop, "mqtt")["mqtt"]
+    return found
 
 
 def status(pop: Pop, name: str = "core") -> dict[str, Any]:
-    """What an observation source says of itself."""
-    found: dict[str, Any] = json.loads(pop.command("sources", "--json").stdout)["details"][name]
+    """What an observation source says of itself. Blocks."""
+    found: dict[str, Any] = _ask(pop, "sources")["details"][name]
     return found
 
 
