@@ -130,8 +130,8 @@ def dns_message(
 
 def response(name: bytes, qtype: int = 1, *, flags: int = NOERROR, answers: int = 1) -> bytes:
     """What a resolver answers: addresses, and an OPT record."""
-    rdata = bytes(range(1, 17)) if qtype == 28 else b"\xc0\0\2\1"
-    records = [record(b"\xc0\x0c", qtype, rdata)] * answers
+    prefix = bytes(range(1, 16)) if qtype == 28 else b"\xc0\0\2"
+    records = [record(b"\xc0\x0c", qtype, prefix + bytes((number,))) for number in range(1, answers + 1)]
     return dns_message([question(name, qtype)], records, (), [opt()], flags=flags)
 
 
