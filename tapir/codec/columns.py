@@ -4,7 +4,6 @@ A kernel takes memoryviews, since their elements are plain integers also where i
 """
 
 import io
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 import tapir.kernels.columns
 import tapir.kernels.order
+from tapir.kernels.sorting import sort_names
 from tapir.model.blocks import EMPTY_NAMES, NameBlock, RecordBlock, RecordDelta
 from tapir.model.names import Name
 
@@ -115,17 +115,18 @@ def order_of(names: NameBlock) -> Numbers:
     split = tapir.kernels.order.disorder(names.data, offsets, marks)
     if split == count:
         return np.arange(count, dtype=np.uint32)
-    order = np.empty(count, dtype=np.uint32)
     if split + tapir.kernels.order.disorder(names.data, offsets[split:], marks) == count:
         # What is removed and what is added, each in order: nothing is to be sorted.
-        tapir.kernels.order.weave(names.data, offsets, split, order.data, marks)
-        return order
+        woven = np.empty(count, dtype=np.uint32)
+        tapir.kernels.order.weave(names.data, offsets, split, woven.data, marks)
+        return woven
     keys = np.empty(tapir.kernels.order.key_octets(names.data, offsets), dtype=np.uint8).data
     starts = np.empty(count + 1, dtype=np.uint32).data
     tapir.kernels.order.make_keys(names.data, offsets, marks, keys, starts)
-    words = np.empty(count, dtype=np.uint64).data
-    stack = np.empty(384, dtype=np.int64).data
-    tapir.kernels.order.sort(keys, starts, order.data, words, stack, int.from_bytes(os.urandom(4)))
+    order = np.arange(count, dtype=np.uint32)
+    spare, counts = np.empty_like(order), np.empty(2048, dtype=np.uint32)
+    heads, spare_heads = np.empty(count, dtype=np.uint64), np.empty(count, dtype=np.uint64)
+    sort_names(keys, starts, order.data, heads.data, spare.data, spare_heads.data, counts.data)
     return order
 
 

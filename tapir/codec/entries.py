@@ -33,9 +33,14 @@ class EntryChange:
 NO_CHANGE: Final = EntryChange(entries=ListBlock(names=EMPTY_NAMES), held=b"")
 
 
+def is_in_order(names: NameBlock) -> bool:
+    """Whether `names` are in order of wire octets, each once."""
+    return bool(sorting.is_ordered(names.data, offsets_of(names)))
+
+
 def put_in_order(block: ListBlock) -> ListBlock:
     """`block` in order of wire octets, each name once; of one that is there twice, the last counts."""
-    if sorting.is_ordered(block.names.data, offsets_of(block.names)):
+    if is_in_order(block.names):
         return block
     return take_entries(block, in_order(block.names, np.arange(len(block), dtype=np.uint32)))
 
@@ -53,6 +58,9 @@ def tags_of(block: ListBlock) -> Tags:
 
 def change_of(steps: Sequence[tuple[NameBlock, ListBlock]]) -> EntryChange:
     """What it comes to when a list loses and then gains names, step by step (`removed`, `upserted`)."""
+    if len(steps) == 1 and not len(steps[0][0]) and is_in_order(steps[0][1].names):
+        upserted = steps[0][1]
+        return EntryChange(entries=upserted, held=octets_of(np.ones(len(upserted), np.uint8)))
     names = joined([part for removed, upserted in steps for part in (removed, upserted.names)])
     if not len(names):
         return NO_CHANGE

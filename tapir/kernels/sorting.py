@@ -5,7 +5,8 @@ Names are in wire form, back to back, with uint32 offsets; which of them is a ui
 
 import cython
 
-LONGEST = cython.declare(cython.Py_ssize_t, 255)
+# Of the keys that kernels/order makes; a name has at most 255.
+LONGEST = cython.declare(cython.Py_ssize_t, 512)
 
 
 def sort_names(
@@ -17,7 +18,9 @@ def sort_names(
     spare_keys: cython.ulonglong[::1],
     counts: cython.uint[::1],
 ) -> None:
-    """Put `which` in order of the names' octets; equal names stay as they were.
+    """Put `which` in order of the names' octets; equal names stay as they were. Or of keys, by their octets:
+
+    one may be the beginning of another, which then has no 0 next.
 
     The others are working space, as long as `which`, and 2048 `counts`. The time is that of looking at each octet a
     few times, whatever the names. Raises IndexError for offsets past `data`, and for what no name can be.
@@ -44,6 +47,8 @@ def _sort(
     """Sort the names from `first` to `last`, which agree in `depth` octets: by the next eight, then each tie again."""
     i: cython.Py_ssize_t
     j: cython.Py_ssize_t
+    at: cython.Py_ssize_t
+    more: cython.bint
     if depth > LONGEST:
         with cython.gil:
             raise IndexError("a name is longer than names are")  # and each eight octets are a call in a call
@@ -58,8 +63,12 @@ def _sort(
         j = i + 1
         while j < last and keys[j] == keys[i]:
             j += 1
-        # No name is the beginning of another, as each ends itself: those that agree to the end of one are equal.
-        if j - i > 1 and offsets[which[i]] + depth + 8 < offsets[which[i] + 1]:
+        # No name is the beginning of another, but a key may be: of those that agree so far, some may go on.
+        more = False
+        if j - i > 1:
+            for at in range(i, j):
+                more = more or offsets[which[at]] + depth + 8 < offsets[which[at] + 1]
+        if more:
             _sort(data, offsets, which, keys, spare, spare_keys, counts, i, j, depth + 8)
         i = j
     return 0

@@ -6,8 +6,8 @@ blob's place, is found when it is opened. The layout, little-endian:
 
     magic "TPRB"  version u8  kind u8  key length u16  content length u64  SHA-256 (32)  key  content
 
-The digest covers everything but itself. The content is a zlib stream in version 1, and as it is in version 2, which
-is for what somebody waits for: compressing takes ten times as long as the digest.
+The digest covers everything but itself. The content is a zlib stream in version 1, which is read and no longer
+written, and as it is in version 2: compressing takes ten times as long as the digest, and somebody waits for it.
 """
 
 import enum
@@ -47,9 +47,6 @@ class BlobKind(enum.IntEnum):
     REMEMBERED_STEPS = 9
 
 
-_COMPRESSED_KINDS: Final = frozenset({BlobKind.LIST})
-
-
 def seal(kind: BlobKind, key: bytes, content: bytes) -> bytes:
     """`content` as a blob that `unseal` opens under the same `kind` and `key`."""
     return concatenated(sealed_parts(kind, key, content))
@@ -59,10 +56,8 @@ def sealed_parts(kind: BlobKind, key: bytes, content: bytes) -> tuple[bytes, byt
     """The same blob in two parts, so that one who writes it piece by piece need not have it in a row."""
     if len(content) > MAX_CONTENT:
         raise ValueError(f"a blob holds at most {MAX_CONTENT} octets, not {len(content)}")
-    compressed = kind in _COMPRESSED_KINDS
-    header = _HEADER.pack(_MAGIC, _COMPRESSED if compressed else _PLAIN, kind, len(key), len(content))
-    stream = zlib.compress(content, 1) if compressed else content
-    return b"".join((header, _digest(header, key, stream), key)), stream
+    header = _HEADER.pack(_MAGIC, _PLAIN, kind, len(key), len(content))
+    return b"".join((header, _digest(header, key, content), key)), content
 
 
 def unseal(kind: BlobKind, key: bytes, sealed: bytes) -> bytes:
