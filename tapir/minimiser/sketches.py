@@ -14,6 +14,8 @@ SEED_SIZE: Final = 16
 
 _ENTRY: Final = 24
 """octets that a hash takes: itself, its chain, its owner, two items of the table"""
+_ENTRIES_MOST: Final = 1 << 30
+"""their numbers have 31 bits"""
 _FIRST_ENTRIES: Final = 4096
 _FIRST_SLOTS: Final = 64
 
@@ -59,7 +61,7 @@ class ClientSketches:
         is never told, for nobody knows whether they are more than the threshold.
         """
         self._code = threshold_code(threshold)
-        self._most = max(octets // _ENTRY, 1)
+        self._most = min(max(octets // _ENTRY, 1), _ENTRIES_MOST)
         self._sketches = Sketches(threshold, int.from_bytes(seed[:8]), int.from_bytes(seed[8:16]))
         self._heads = np.zeros(2 * rows, np.int32)
         self._counts = np.zeros(2 * rows, np.uint32)
