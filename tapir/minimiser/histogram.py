@@ -4,9 +4,8 @@ An interval belongs to one list of names, by which its rows are numbered: a new 
 count can land on another name. Names are numbered as they are met, and only these take memory.
 """
 
-from typing import Final, Protocol
+from typing import Final
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,42 +13,27 @@ import tapir.kernels.counting
 import tapir.kernels.labels
 from tapir.codec.dnstap import DecodedBlock
 from tapir.codec.edmfiles import COUNTERS, EXACT, HISTOGRAM, WILDCARD, Numbers, Rows, Strings
+from tapir.minimiser.addresses import AddressColumn
 from tapir.minimiser.labels import split_labels
+from tapir.minimiser.sketches import ClientSketches, SketchColumn
 from tapir.minimiser.wellknown import WellKnownNames
 
 _FIRST_ROOM: Final = 1 << 10
 _COUNTERS: Final = len(COUNTERS)
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class ClientColumns:
-    """What the sketches of an interval say, a row for each of its names."""
-
-    v4_counts: NDArray[np.uint64]
-    v6_counts: NDArray[np.uint64]
-    v4_sketches: Strings
-    """not valid where the count is exact"""
-    v6_sketches: Strings
-
-
-class Sketches(Protocol):
-    """Counts distinct clients by name and family."""
-
-    def add(self, places: NDArray[np.int32], hashes: NDArray[np.uint64], families: NDArray[np.uint8]) -> None:
-        """Count clients: of each its name's place, its hash, and 4, 6 or, for no address, 0."""
-
-    def columns(self, count: int) -> ClientColumns:
-        """What they are for the names in the places 0 to `count` - 1."""
-
-
 class Histogram:
     """The counters of one interval; belongs to the thread that adds to it, and to another one afterwards."""
 
-    def __init__(self, names: WellKnownNames, sketches: Sketches, *, start: int) -> None:
-        """`start` is when the interval begins, microseconds since the epoch."""
+    def __init__(self, names: WellKnownNames, *, start: int, threshold: int, seed: bytes) -> None:
+        """An interval that begins at `start`, microseconds since the epoch.
+
+        Up to `threshold` clients of a name and family are counted exactly, and their sketch is not told; `seed` is as
+        for ClientSketches. Raises HllError for a threshold that cannot be.
+        """
         self.names = names
         self.start = start
-        self._sketches = sketches
+        self._sketches = ClientSketches(len(names), threshold=threshold, seed=seed)
         self._numbers = np.zeros(len(names), np.uint32)
         self._met = np.empty(_FIRST_ROOM, np.uint32)
         self._counters = np.zeros(_FIRST_ROOM * _COUNTERS, np.uint64)
@@ -67,13 +51,8 @@ class Histogram:
         """How many responses were counted."""
         return int(self._counters.reshape(-1, _COUNTERS)[: self._known, 6:].sum())
 
-    def add(
-        self, block: DecodedBlock, rows: NDArray[np.int32], hashes: NDArray[np.uint64], families: NDArray[np.uint8]
-    ) -> int:
-        """Count the responses of `block` whose row, as `names` found it, is not -1; how many these are.
-
-        `hashes` and `families` are of the clients, as `AddressColumn.clients` says them, one for each frame.
-        """
+    def add(self, block: DecodedBlock, rows: NDArray[np.int32]) -> int:
+        """Count the responses of `block` whose row, as `names` found it, is not -1; how many these are."""
         self._make_room(len(self.names) if len(rows) > len(self.names) else self._known + len(rows))
         places = np.empty(len(rows), np.int32)
         self._known = tapir.kernels.counting.count(
@@ -88,7 +67,11 @@ class Histogram:
             places.data,
         )
         counted = np.flatnonzero(places >= 0)
-        self._sketches.add(places[counted], hashes[counted], families[counted])
+        # By number, not by row: so what is asked often lies together here, too.
+        clients = AddressColumn.gathered(
+            block.frames.data, block.query_address_at[counted], block.query_address_length[counted]
+        )
+        self._sketches.add(places[counted].view(np.uint32), *clients.clients())
         return len(counted)
 
     def columns(self) -> Rows | None:
@@ -99,16 +82,17 @@ class Histogram:
         rows = self._met[:count]
         counters = self._counters.reshape(-1, _COUNTERS)[:count]
         kinds = self.names.kinds[rows]
-        clients = self._sketches.columns(count)
+        numbers = np.arange(count, dtype=np.uint32)
+        v4, v6 = (self._sketches.column(numbers, family) for family in (4, 6))
         columns: dict[str, Numbers | Strings] = {
             "start_time": Numbers(np.full(count, self.start, np.int64)),
             **self._labels(rows, kinds),
             **{name: Numbers(np.ascontiguousarray(counters[:, place])) for place, name in enumerate(COUNTERS)},
             "edm_status_bits": Numbers(np.where(kinds == WILDCARD, WILDCARD, EXACT).astype(np.uint64)),
-            "v4client_count": Numbers(clients.v4_counts),
-            "v6client_count": Numbers(clients.v6_counts),
-            "v4client_count_hll": clients.v4_sketches,
-            "v6client_count_hll": clients.v6_sketches,
+            "v4client_count": Numbers(v4.counts),
+            "v6client_count": Numbers(v6.counts),
+            "v4client_count_hll": _stored(v4),
+            "v6client_count_hll": _stored(v6),
         }
         return Rows(layout=HISTOGRAM, count=count, columns=columns)
 
@@ -133,3 +117,10 @@ class Histogram:
         used = self._known * _COUNTERS
         counters[:used] = self._counters[:used]
         self._met, self._counters = met, counters
+
+
+def _stored(column: SketchColumn) -> Strings:
+    if column.starts[-1] > np.iinfo(np.int32).max:
+        raise OverflowError("a column of sketches would have 2 GiB")
+    valid = (np.diff(column.starts) != 0).view(np.uint8)
+    return Strings(np.frombuffer(column.data, np.uint8), column.starts.astype(np.int32), valid)
