@@ -46,7 +46,7 @@ def test_thousands_of_names_with_long_common_ends(seed: int) -> None:
     ]
     names += names[:500] * 2
     expected = sorted(range(len(names)), key=lambda index: (order_key(names[index]), index))
-    block = NameBlock.of(given_names)
+    block = NameBlock.of(names)
     assert order_of(block).tolist() == expected
     assert list(taken(block, order_of(block))) == [names[index] for index in expected]
 
