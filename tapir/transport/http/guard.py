@@ -3,15 +3,21 @@
 hypercorn sends under a shield and without a deadline: a client that reads nothing would hold its task for good, past
 every cancellation. And its timer for idle connections does not run for those that began HTTP/2 without TLS. Here each
 send has `patience` seconds, so has a client between its requests, and `abort` ends all of it at once.
+
+Nor does hypercorn always notice that a client has left: it waits for its idle timer, and where a further request waits
+behind an answer that could not be sent, for ever. So `over` says when nothing can come of a connection any more.
 """
 
 import ssl
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
 
 from tapir.transport.streams import unmap_address
+
+_LAST_WORDS: Final = 0.05
+"""seconds in which what the client said last becomes a request"""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +39,9 @@ class GuardedStream:
         self._patience = patience
         self._in_hand = 0
         self._quiet_since = trio.current_time()
+        self._left = trio.Event()
+        """the client says nothing more, or hears nothing more"""
+        self._answered = trio.Event()
         self.socket = sock
         self.broken = False
 
@@ -44,9 +53,28 @@ class GuardedStream:
         """A request was answered."""
         self._in_hand -= 1
         self._quiet_since = trio.current_time()
+        self._answered.set()
+
+    async def over(self) -> None:
+        """Wait until the client has left, and what it asked before has come to an end."""
+        await self._left.wait()
+        await trio.sleep(_LAST_WORDS)
+        while self._in_hand:
+            self._answered = trio.Event()
+            await self._answered.wait()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """What the client says next. Raises BrokenResourceError when no request became of all that in time."""
+        try:
+            heard = await self._hear(max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._left.set()
+            raise
+        if not heard:
+            self._left.set()
+        return heard
+
+    async def _hear(self, max_bytes: int | None) -> bytes | bytearray:
         while True:
             since = trio.current_time() if self._in_hand else self._quiet_since
             with trio.move_on_at(since + self._patience):
@@ -63,12 +91,12 @@ class GuardedStream:
             self.abort()
             raise trio.BrokenResourceError("the client takes nothing") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.broken = True
+            self._break()
             raise
 
     async def aclose(self) -> None:
         """Say goodbye, if the client listens, and close."""
-        self.broken = True
+        self._break()
         with trio.move_on_after(1) as scope:
             scope.shield = True
             await self._stream.aclose()
@@ -76,8 +104,12 @@ class GuardedStream:
 
     def abort(self) -> None:
         """Close at once, in the midst of whatever is going on."""
-        self.broken = True
+        self._break()
         self.socket.close()
+
+    def _break(self) -> None:
+        self.broken = True
+        self._left.set()
 
 
 class GuardedTls(GuardedStream):

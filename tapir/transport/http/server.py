@@ -154,6 +154,7 @@ class HttpServer:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_abort_at_the_end, guard)
+                nursery.start_soon(_leave_with, guard, nursery.cancel_scope)
                 await connection.run()
                 nursery.cancel_scope.cancel()
         except* Exception as group:  # noqa: BLE001
@@ -173,6 +174,12 @@ async def _abort_at_the_end(guard: GuardedStream) -> None:
         await trio.sleep_forever()
     finally:
         guard.abort()
+
+
+async def _leave_with(guard: GuardedStream, scope: trio.CancelScope) -> None:
+    """A client that has left holds no place: of hypercorn's tasks some would go on waiting for it."""
+    await guard.over()
+    scope.cancel()
 
 
 def _configure(limits: HttpLimits) -> Config:

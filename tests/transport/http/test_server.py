@@ -1,6 +1,8 @@
 import contextlib
 import logging
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -307,3 +309,49 @@ async def test_it_listens_on_ipv6_alone():
     listener = listen("::1", 0)
     assert listener.socket.getsockname()[0] == "::1"
     await listener.aclose()
+
+
+async def test_a_client_that_asks_nothing_and_leaves_holds_no_place():
+    async with serving(limits=HttpLimits(patience=60)) as (server, port):
+        for _ in range(5):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            await stream.aclose()
+        await until(lambda: server.counters["accepted"] == 5)
+        with trio.fail_after(10):
+            await until(lambda: server.connections == 0)
+
+
+async def test_requests_behind_an_answer_that_could_not_be_sent_hold_no_place():
+    going = trio.Event()
+
+    async def slow(request: Request) -> Response:
+        going.set()
+        await trio.sleep(0.2)
+        return PlainTextResponse("done")
+
+    async with serving(slow, limits=HttpLimits(patience=60)) as (server, port):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+        await going.wait()
+        # What is sent to it from now on comes back as a reset.
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await stream.aclose()
+        with trio.fail_after(10):
+            await until(lambda: server.connections == 0)
+
+
+async def test_what_was_asked_before_the_client_left_is_carried_out():
+    done = trio.Event()
+
+    async def order(request: Request) -> Response:
+        await trio.sleep(0.3)
+        done.set()
+        return PlainTextResponse("done")
+
+    async with serving(order, limits=HttpLimits(patience=60)) as (server, port):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        await stream.aclose()
+        with trio.fail_after(10):
+            await done.wait()
+            await until(lambda: server.connections == 0)
