@@ -1,6 +1,12 @@
-"""Senders of Frame Streams for tests: over memory, over real sockets, and as files."""
+"""Senders of Frame Streams for tests: over memory, over real sockets, and as files.
 
+`python framestreams.py SOCKET FRAMES TIMES` sends so many frames of some 150 octets so many times, as fast as they are
+taken, and prints the seconds.
+"""
+
+import functools
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -131,3 +137,8 @@ def connect_unix(path: Path | str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.connect(str(path))
     return sock
+
+
+if __name__ == "__main__":
+    prepared = FrameBlock.of(bytes(110 + number % 81) for number in range(int(sys.argv[2])))
+    print(send_prepared(functools.partial(connect_unix, sys.argv[1]), prepared.data, times=int(sys.argv[3])))
