@@ -16,7 +16,7 @@ import trio
 from observing import CORE, LIST, SECOND, payload, signed, write_keystore
 from peers import ZONE, Pop, wait_until
 
-from tapir.app.cli.client import open_console
+from tapir.app.cli.client import ConsoleUnreachableError, open_console
 from tapir.codec.jose import SigningKey
 from tapir.model.actions import ListKind
 from tapir.transport.mqtt.client import MqttClient
@@ -122,10 +122,13 @@ def _ask(pop: Pop, op: str) -> dict[str, Any]:
     """What the console answers, without a process for each question."""
 
     async def asking() -> dict[str, Any]:
-        async with open_console(pop.state_dir) as client:
-            found: dict[str, Any] = await client.request(op)
-            return found
-        raise AssertionError("open_console yields exactly once")
+        with trio.fail_after(30):
+            while True:
+                with contextlib.suppress(ConsoleUnreachableError):  # right after the start
+                    async with open_console(pop.state_dir) as client:
+                        found: dict[str, Any] = await client.request(op)
+                        return found
+                await trio.sleep(0.02)
 
     with ThreadPoolExecutor(1) as thread:  # there may be a loop in this one
         return thread.submit(trio.run, asking).result(60)
