@@ -55,8 +55,6 @@ class _Octets:
     def add(self, data: bytes, starts: NDArray[np.uint32], lengths: NDArray[np.uint32]) -> None:
         size = self.size + int(lengths.sum(dtype=np.int64))
         count = self.count + len(lengths)
-        if size > _MOST:
-            raise OverflowError("a column of octets would have 2 GiB")
         self._data = _with_room(self._data, self.size, size)
         self._offsets = _with_room(self._offsets, self.count + 1, count + 1)
         tapir.kernels.labels.gather(data, starts.data, lengths.data, self._data.data, self.size)
@@ -101,8 +99,16 @@ class Sessions:
     def add(self, block: DecodedBlock, rows: RowNumbers, sources: AddressColumn, destinations: AddressColumn) -> None:
         """Add these rows of `block`, with pseudonyms for their query and response addresses, in the order of `rows`.
 
-        Raises OverflowError when there would be more octets than a file can have.
+        Raises OverflowError, and adds nothing, when there would be more octets than a file can have.
         """
+        wanted = (
+            (self._names, block.names, block.sent_at[rows], block.name_length[rows]),
+            (self._messages, block.frames.data, block.wire_at[rows], block.wire_length[rows]),
+            (self._identities, block.frames.data, block.identity_at[rows], block.identity_length[rows]),
+        )
+        for column, _, _, lengths in wanted:
+            if column.size + int(lengths.sum(dtype=np.int64)) > _MOST:
+                raise OverflowError("a column of octets would have 2 GiB")
         count = self._count + len(rows)
         self._rows = _with_room(self._rows, self._count, count)
         out = self._rows[self._count : count]
@@ -114,9 +120,8 @@ class Sessions:
         out["source_port"] = block.query_port[rows]
         out["dest_port"] = block.response_port[rows]
         out["time"] = block.time[rows]
-        self._names.add(block.names, block.sent_at[rows], block.name_length[rows])
-        self._messages.add(block.frames.data, block.wire_at[rows], block.wire_length[rows])
-        self._identities.add(block.frames.data, block.identity_at[rows], block.identity_length[rows])
+        for column, data, starts, lengths in wanted:
+            column.add(data, starts, lengths)
         self._count = count
 
     def columns(self) -> Rows | None:
