@@ -16,8 +16,9 @@ WAYS = 8
 class Cache:
     """The table; nothing here allocates.
 
-    `entries` has four words an entry: address, pseudonym. `marks` has an octet each: 0 free, 1 taken, 3 asked for since
-    the clock last came by. `hands` has an octet a set.
+    `entries` has four words an entry: address, pseudonym. `marks` has an octet each: 0 for a free one, else 1, with 2
+    if it was asked for since the clock last came by, and above those six bits of the hash, which spare most looks at
+    entries that are not the one. `hands` has an octet a set.
     """
 
     _entries: cython.ulonglong[::1]
@@ -65,17 +66,27 @@ class Cache:
         return ((value ^ self._first) * self._factor) & self._all_ones
 
     @cython.cfunc
+    @cython.inline
     @cython.nogil
     @cython.exceptval(-2)
-    def _find(self, high: cython.ulonglong, low: cython.ulonglong) -> cython.Py_ssize_t:
+    def _find(self, hashed: cython.ulonglong, high: cython.ulonglong, low: cython.ulonglong) -> cython.Py_ssize_t:
         """The entry of this address, or -1."""
-        place: cython.ulonglong = ((self._hash(high, low) >> 32) * self._sets) >> 32
+        place: cython.ulonglong = ((hashed >> 32) * self._sets) >> 32
         entry: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, place) * 8
+        mark: cython.uint = self._mark(hashed)
         way: cython.Py_ssize_t
         for way in range(entry, entry + 8):
-            if self._entries[4 * way + 1] == low and self._entries[4 * way] == high and self._marks[way]:
+            if (self._marks[way] | 2) == mark and self._entries[4 * way + 1] == low and self._entries[4 * way] == high:
                 return way
         return -1
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _mark(self, hashed: cython.ulonglong) -> cython.uint:
+        """The mark of an entry of this hash that was asked for."""
+        return cython.cast(cython.uint, ((hashed >> 26) & 0x3F) << 2) | 3
 
     def look(
         self,
@@ -99,6 +110,7 @@ class Cache:
         other: cython.Py_ssize_t
         high: cython.ulonglong
         low: cython.ulonglong
+        hashed: cython.ulonglong
         size: cython.ulonglong = len(scratch)
         hits: cython.Py_ssize_t = 0
         misses: cython.Py_ssize_t = 0
@@ -111,14 +123,15 @@ class Cache:
                     continue
                 high = addresses[2 * index]
                 low = addresses[2 * index + 1]
-                entry = self._find(high, low)
+                hashed = self._hash(high, low)
+                entry = self._find(hashed, high, low)
                 if entry >= 0:
-                    self._marks[entry] = 3
+                    self._marks[entry] |= 2
                     out[2 * index] = self._entries[4 * entry + 2]
                     out[2 * index + 1] = self._entries[4 * entry + 3]
                     hits += 1
                     continue
-                place = cython.cast(cython.Py_ssize_t, ((self._hash(high, low) >> 32) * size) >> 32)
+                place = cython.cast(cython.Py_ssize_t, ((hashed >> 32) * size) >> 32)
                 while scratch[place]:
                     other = fresh[scratch[place] - 1]
                     if addresses[2 * other] == high and addresses[2 * other + 1] == low:
@@ -147,7 +160,7 @@ class Cache:
                     addresses[2 * index + 1],
                     pseudonyms[2 * index],
                     pseudonyms[2 * index + 1],
-                    1,
+                    0,
                 )
 
     def move(self, entries: cython.const[cython.ulonglong][::1], marks: cython.const[cython.uchar][::1]) -> None:
@@ -161,7 +174,7 @@ class Cache:
                         entries[4 * entry + 1],
                         entries[4 * entry + 2],
                         entries[4 * entry + 3],
-                        marks[entry],
+                        marks[entry] & 2,
                     )
 
     @cython.cfunc
@@ -173,9 +186,10 @@ class Cache:
         low: cython.ulonglong,
         first: cython.ulonglong,
         second: cython.ulonglong,
-        mark: cython.uchar,
+        asked: cython.uint,
     ) -> cython.int:
-        place: cython.ulonglong = ((self._hash(high, low) >> 32) * self._sets) >> 32
+        hashed: cython.ulonglong = self._hash(high, low)
+        place: cython.ulonglong = ((hashed >> 32) * self._sets) >> 32
         chosen: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, place)
         entry: cython.Py_ssize_t = chosen * 8
         hand: cython.uint
@@ -186,13 +200,13 @@ class Cache:
                 break
         else:
             hand = self._hands[chosen]
-            while self._marks[entry + hand] == 3:
-                self._marks[entry + hand] = 1
+            while self._marks[entry + hand] & 2:
+                self._marks[entry + hand] ^= 2
                 hand = (hand + 1) & 7
             way = entry + hand
             self._hands[chosen] = cython.cast(cython.uchar, (hand + 1) & 7)
             self.evicted += 1
-        self._marks[way] = mark
+        self._marks[way] = cython.cast(cython.uchar, (self._mark(hashed) ^ 2) | asked)
         self._entries[4 * way] = high
         self._entries[4 * way + 1] = low
         self._entries[4 * way + 2] = first
