@@ -185,6 +185,8 @@ class DecodedBlock:
 
 
 _DEEPEST_GROUP: Final = 100
+_STEPS: Final = 255
+"""labels and pointers of a name at most"""
 _LEAST_FRAME: Final = 17
 """octets of a frame that has a name: length, types, and a DNS message of more than twelve octets"""
 
@@ -298,20 +300,25 @@ def questions_of(wire: bytes) -> Iterator[Question]:
     count = int.from_bytes(wire[4:6]) if len(wire) > 12 else 0
     at = 12
     for _ in range(count):
-        name, at = _name(wire, at)
+        name, at = expand_name(wire, at)
         yield Question(name=name, qtype=int.from_bytes(wire[at : at + 2]), qclass=int.from_bytes(wire[at + 2 : at + 4]))
         at += 4
 
 
-def _name(wire: bytes, at: int) -> tuple[bytes, int]:
-    """The name at `at`, which is good, without compression; and where it ends."""
-    parts: list[bytes] = []
+def expand_name(wire: bytes, at: int) -> tuple[bytes, int]:
+    """The name at `at` of a DNS message, without compression, and where it ends; ValueError if there is none."""
+    labels: list[bytes] = []
     behind: int | None = None
-    while length := wire[at]:
+    for _ in range(_STEPS):
+        length = wire[at] if at < len(wire) else 64
+        if length == 0:
+            return b"".join(labels) + b"\0", at + 1 if behind is None else behind
         if length >= 0xC0:
-            behind = behind or at + 2
+            behind = at + 2 if behind is None else behind
             at = int.from_bytes(wire[at : at + 2]) & 0x3FFF
             continue
-        parts.append(wire[at : at + 1 + length])
+        if length > 63:
+            break
+        labels.append(wire[at : at + 1 + length])
         at += 1 + length
-    return b"".join(parts) + b"\0", behind or at + 1
+    raise ValueError("no name in a DNS message")
