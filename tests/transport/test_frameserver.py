@@ -1,11 +1,13 @@
 """Many connections at once: none disturbs another, all are counted, and a stop takes what the kernel has."""
 
+import contextlib
 import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -193,18 +195,65 @@ async def test_what_the_consumer_raises_ends_it_all(path: Path) -> None:
     assert listeners.statistics().abandoned == 1
 
 
-async def test_a_stop_takes_what_the_kernel_holds(path: Path) -> None:
-    room = Room(listen_unix(path))
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+async def test_a_stop_takes_what_the_kernel_holds(family: str, path: Path) -> None:
+    listener = listen_unix(path) if family == "unix" else listen_tcp(("127.0.0.1", 0))
+    connect = (lambda: connect_unix(path)) if family == "unix" else lambda: socket.create_connection(listener.address)
+    room = Room(listener)
     octets = file_octets([b"x" * 90] * 1000)[:-12]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(room.listeners.serve)
-        with connect_unix(path) as sock, connect_unix(path):
+        with connect() as sock, connect():
             await room.wait_until(lambda: room.listeners.statistics().open == 2)
             sock.sendall(octets)
             room.listeners.stop()
             await room.wait_until(lambda: len(room.reports) == 2)
     assert len(room.frames) == 1000
     assert room.listeners.statistics().ended == {Ending.UNSTOPPED: 1, Ending.UNSTARTED: 1}
+
+
+async def test_a_tcp_sender_that_goes_on_holds_a_stop_up_only_so_long(autojump_clock: MockClock) -> None:
+    listener = listen_tcp(("127.0.0.1", 0))
+    room = Room(listener)
+    octets = file_octets([b"x" * 90] * 100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(room.listeners.serve)
+        with socket.create_connection(listener.address) as sock:
+            sock.sendall(octets[:42])
+            await room.wait_until(lambda: room.listeners.statistics().octets == 42)
+            begun = trio.current_time()
+            room.listeners.stop()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                while not room.reports and trio.current_time() - begun < 5:
+                    sock.sendall(octets[42:-12])
+                    await trio.sleep(0.01)
+    assert trio.current_time() - begun < 2
+    assert room.listeners.statistics().open == 0
+
+
+async def test_a_thousand_that_never_speak_and_one_that_comes_again_and_again(path: Path, campaign: Any) -> None:
+    number = campaign.rounds(1000)
+    settings = FrameStreamSettings(handshake_deadline=0.3)
+    with contextlib.ExitStack() as silent:
+        async with serving(listen_unix(path), limit=number // 2, settings=settings) as room:
+            good = await open_sender(path)
+            for _ in range(number):
+                silent.enter_context(connect_unix(path))
+                await trio.lowlevel.checkpoint()
+            await good.send([b"still here"])
+            await room.wait_until(lambda: room.frames == [b"still here"])
+            await room.wait_until(lambda: room.listeners.statistics().open == 1)
+            for _ in range(number):
+                again = await open_sender(path)
+                await again.send([b"again"])
+                await again.stop()
+            await good.stop()
+            await room.wait_until(lambda: room.listeners.statistics().open == 0)
+            statistics = room.listeners.statistics()
+    assert len(room.frames) == 1 + number
+    assert statistics.accepted == statistics.ended[Ending.STOPPED] + statistics.failed[Failure.HANDSHAKE_DEADLINE]
+    assert statistics.refused + statistics.accepted == 2 * number + 1
+    assert statistics.refused > 0
 
 
 async def test_a_stop_waits_for_a_consumer_only_so_long(path: Path, autojump_clock: MockClock) -> None:
