@@ -16,6 +16,8 @@ import trio
 
 from tapir.transport.streams import unmap_address
 
+_HEARD_AT_ONCE: Final = 4096
+"""octets, of which hypercorn makes all that is in them without a pause: of 64 KiB of small frames that is some 100 ms"""
 _LAST_WORDS: Final = 0.05
 """seconds in which what the client said last becomes a request"""
 
@@ -78,7 +80,7 @@ class GuardedStream:
         while True:
             since = trio.current_time() if self._in_hand else self._quiet_since
             with trio.move_on_at(since + self._patience):
-                return await self._stream.receive_some(max_bytes)
+                return await self._stream.receive_some(min(_HEARD_AT_ONCE, max_bytes or _HEARD_AT_ONCE))
             if not self._in_hand and trio.current_time() >= self._quiet_since + self._patience:
                 raise trio.BrokenResourceError("the client asks nothing")
 

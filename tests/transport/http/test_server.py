@@ -14,10 +14,12 @@ import h2.events
 import httpx
 import pytest
 import trio
+import trio.testing
 from certificates import Authority
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from tapir.transport.http.guard import GuardedStream
 from tapir.transport.http.server import ALPN, HttpLimits, HttpServer, listen
 from tapir.transport.tls import server_context
 
@@ -355,3 +357,12 @@ async def test_what_was_asked_before_the_client_left_is_carried_out():
         with trio.fail_after(10):
             await done.wait()
             await until(lambda: server.connections == 0)
+
+
+async def test_a_flood_of_small_frames_is_taken_in_small_bites():
+    there, here = trio.testing.memory_stream_pair()
+    with trio.socket.socket() as sock:
+        guard = GuardedStream(here, sock, patience=5)
+        await there.send_all(b"x" * 65536)
+        assert 0 < len(await guard.receive_some(65536)) <= 4096
+        assert 0 < len(await guard.receive_some()) <= 4096
