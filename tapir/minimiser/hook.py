@@ -66,6 +66,7 @@ class HookWatch:
 def _loopback(addresses: AddressColumn) -> NDArray[np.bool_]:
     """Which are 127.0.0.0/8 or ::1."""
     octets = addresses.octets
-    alone = (octets[:, :15] == 0).all(axis=1) & (octets[:, 15] == 1)
+    alone: NDArray[np.bool_] = (octets[:, :15] == 0).all(axis=1) & (octets[:, 15] == 1)
     short = addresses.sizes == 4
-    return (short & (octets[:, 0] == 127)) | (~short & alone)
+    found: NDArray[np.bool_] = np.where(short, octets[:, 0] == 127, alone)
+    return found
