@@ -3,6 +3,7 @@
     session ── MqttBlock ──▶ consumer      messages of the topics that the consumer is configured for
     session ◀── MqttSettled ── consumer    what the block said is durable: the broker may forget it
     session ◀── ConsumeAgain ── consumer   it (re)started and holds nothing: all that is not settled, once more
+    session ◀── MqttHolding ── consumer    it cannot settle now, and waits for what it needs
 
 Whoever crashes on a block twice does not get it a third time: it is counted, and acknowledged unread.
 """
@@ -38,6 +39,16 @@ class MqttSettled:
 @attrs.frozen(kw_only=True)
 class ConsumeAgain:
     """From `consumer`, as it starts: send every block of mine that is not settled, in order."""
+
+    consumer: str
+
+
+@attrs.frozen(kw_only=True)
+class MqttHolding:
+    """From `consumer`, every minute at least: what it has cannot be made durable now, for a reason that it tells of.
+
+    Its messages are waited for as long as it says so, also where they hold back those of others; nothing is lost.
+    """
 
     consumer: str
 

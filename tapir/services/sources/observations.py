@@ -13,7 +13,7 @@ from actors import Actor, ActorRef, AskError, Context, Delivery, StopReason, Tim
 from tapir.model.errors import TapirError
 from tapir.model.messages.events import GetClock, HoldExpiry
 from tapir.model.messages.lists import EntryFacts, GetEntry, RefreshSource
-from tapir.model.messages.mqtt import ConsumeAgain, MqttBlock, MqttSettled
+from tapir.model.messages.mqtt import ConsumeAgain, MqttBlock, MqttHolding, MqttSettled
 from tapir.model.messages.observations import (
     BootstrapAgain,
     GetObservations,
@@ -86,6 +86,7 @@ class ObservationSource(Actor[ObservationMessage]):
         )
         self._open = False
         self._trouble = ""
+        self._lacks_keys = False
         self._pause = _FIRST_PAUSE
         self._retry: Timer | None = None
         self._blocks: list[MqttBlock] = []
@@ -213,8 +214,10 @@ class ObservationSource(Actor[ObservationMessage]):
         try:
             result = await ctx.run_blocking(lambda: desk.take(messages, now=now, due=self._due(now)))
         except KeysMissing as exc:
+            self._lacks_keys = True
             await self._note_trouble(ctx, f"{exc}; messages wait until it can")
             return
+        self._lacks_keys = False
         outcome = result.outcome
         if outcome is None:
             await self._ask_clock()
@@ -242,7 +245,7 @@ class ObservationSource(Actor[ObservationMessage]):
             return
         self._settled += self._taken
         self._taken = []
-        if self._trouble:
+        if self._trouble and not self._lacks_keys:
             await self._note_success(ctx)
 
     def _settle(self, ctx: Context[ObservationMessage]) -> None:
@@ -257,9 +260,7 @@ class ObservationSource(Actor[ObservationMessage]):
 
     def _tell_refusals(self, ctx: Context[ObservationMessage]) -> None:
         for reason, count, detail in self._counts.to_tell(ctx.now()):
-            ctx.log.warning(
-                "source %s: %d refused as %s%s", self._settings.id, count, reason, f": {detail}" if detail else ""
-            )
+            ctx.log.warning("source %s: %d refused as %s%s", self._settings.id, count, reason, detail and f": {detail}")
 
     # Trouble
 
@@ -338,6 +339,8 @@ class ObservationSource(Actor[ObservationMessage]):
     async def _tick(self, ctx: Context[ObservationMessage]) -> None:
         if self._open:
             self._announce()
+        if self._trouble and (self._blocks or self._taken):
+            self._session.tell_nowait(MqttHolding(consumer=self._settings.id))
         self._settle(ctx)
         self._tell_refusals(ctx)
         if self._held:

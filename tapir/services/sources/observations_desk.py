@@ -17,7 +17,7 @@ from tapir.model.blocks import EMPTY_NAMES, ListBlock, NameBlock, ObservationBlo
 from tapir.model.errors import TapirError
 from tapir.model.observed import RememberedStep
 from tapir.policy.observed import BookChange, ObservationBook, Tally
-from tapir.policy.observed_digests import Digests
+from tapir.policy.observed_digests import MOST, Digests
 from tapir.services.sources.observations_reading import Read, Reader, ReadingSettings
 from tapir.store.errors import StoreCorrupt, StoreError
 from tapir.store.keystore import KeystoreFile
@@ -134,6 +134,8 @@ class ObservationDesk:
         for digest in read.digests:
             self._digests.add(digest)
         self._new_digests += read.digests
+        # What is all stale writes nothing; only the last ones are remembered anyway.
+        del self._new_digests[:-MOST]
         return self._keep(change, RememberedStep(entries=change.remembered), now)
 
     def merge(self, snapshot: ObservationBlock, *, now: int, due: int) -> Outcome:

@@ -10,7 +10,14 @@ import attrs
 from actors import Actor, ActorError, ActorRef, Context
 from tapir.codec.globalconfig import GlobalConfiguration
 from tapir.codec.jose import KeyDocumentError, Keystore
-from tapir.model.messages.mqtt import ConsumeAgain, GetGlobalConfig, GlobalConfigStatus, MqttBlock, MqttSettled
+from tapir.model.messages.mqtt import (
+    ConsumeAgain,
+    GetGlobalConfig,
+    GlobalConfigStatus,
+    MqttBlock,
+    MqttHolding,
+    MqttSettled,
+)
 from tapir.services.uplink.global_reading import Accepted, ConfigurationRefused, judge
 from tapir.store.errors import StoreError
 from tapir.store.keystore import KeystoreFile
@@ -84,17 +91,21 @@ class GlobalConfigKeeper(Actor[Any]):
             return
         keystore = await self._keys(ctx)
         if keystore is None:
-            ctx.send_after(self._settings.retry, TryAgain())
+            await self._wait(ctx)
             return
         accepted: Accepted | None = None
         for payload in block.payloads:
             # Of several that wait, the last that is good is all that need be applied.
             accepted = await self._judge(ctx, payload, keystore, accepted) or accepted
         if accepted is not None and not await self._take(ctx, accepted):
-            ctx.send_after(self._settings.retry, TryAgain())
+            await self._wait(ctx)
             return
         self._block = None
         await self._session.tell(MqttSettled(consumer=self._settings.consumer, blocks=(block.id,)))
+
+    async def _wait(self, ctx: Context[Any]) -> None:
+        await self._session.tell(MqttHolding(consumer=self._settings.consumer))
+        ctx.send_after(self._settings.retry, TryAgain())
 
     async def _keys(self, ctx: Context[Any]) -> Keystore | None:
         try:

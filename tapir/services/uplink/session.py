@@ -13,7 +13,14 @@ import trio
 
 from actors import Actor, ActorRef, Context, Delivery, Reply, StopReason
 from tapir.model.errors import TapirError
-from tapir.model.messages.mqtt import ConsumeAgain, GetMqtt, MqttSettled, PublishMessage, SetMqttActive
+from tapir.model.messages.mqtt import (
+    ConsumeAgain,
+    GetMqtt,
+    MqttHolding,
+    MqttSettled,
+    PublishMessage,
+    SetMqttActive,
+)
 from tapir.services.uplink.session_desk import Desk, DeskLimits
 from tapir.services.uplink.session_life import Dialler, Life
 from tapir.services.uplink.session_messages import ConfigureSession, ConsumerEnded, Tick
@@ -84,6 +91,8 @@ class MqttSession(Actor[Any]):
                 self._away.discard(message.consumer)
                 self._desk.again(message.consumer)
                 self._feed(message.consumer)
+            case MqttHolding():
+                self._desk.holding(message.consumer, now=trio.current_time())
             case ConsumerEnded():
                 self._part(ctx, message)
             case Tick():

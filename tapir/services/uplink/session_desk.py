@@ -46,6 +46,8 @@ class _Line:
     """so many of those that wait are dealt out one by one"""
     crashes: int = 0
     """that the first one, alone, has caused"""
+    held_at: float = float("-inf")
+    """when the consumer last said that it knows why it does not settle"""
 
     @property
     def oldest(self) -> float | None:
@@ -143,18 +145,23 @@ class Desk:
         self._clear_hand(line)
         return []
 
+    def holding(self, consumer: str, *, now: float) -> None:
+        """`consumer` knows what it has and cannot settle it yet: it is not overdue."""
+        self._line(consumer).held_at = now
+
     def overdue(self, *, now: float, hold: float, blocked: bool = False) -> list[Delivery]:
         """Where nothing more comes, what a consumer has not settled for `hold` seconds while others wait for theirs.
 
         Nothing more comes where the desk is full, or `blocked`: the broker waits, since acknowledgements have an order.
-        What is overdue is given up, counted, and returned as far as everybody else is done with it.
+        What is overdue is given up, counted, and returned as far as everybody else is done with it; not that of a
+        consumer that is `holding` it.
         """
         if not (self.full or blocked) or len(self._lines) < 2:
             return []
         finished: list[Delivery] = []
         for line in self._lines.values():
             oldest = line.oldest
-            if oldest is None or now - oldest < hold:
+            if oldest is None or now - max(oldest, line.held_at) < hold:
                 continue
             finished += self._give_up(line, "abandoned", before=now - hold)
         return finished

@@ -27,11 +27,13 @@ from tapir.model.messages.lists import (
     SourceLoaded,
     SourceUnchanged,
 )
-from tapir.model.messages.mqtt import ConsumeAgain, MqttBlock, MqttSettled
+from tapir.model.messages.mqtt import ConsumeAgain, MqttBlock, MqttHolding, MqttSettled
 from tapir.model.messages.observations import BootstrapAgain, GetObservations, GetObservationsExport, ObservationsStatus
 from tapir.model.names import Name, format_name, parse_name
 from tapir.services.sources.bootstrap import BootstrapFailed, BootstrapResult, BootstrapSettings
 from tapir.services.sources.observations import ObservationSource
+from tapir.services.sources.observations_desk import ObservationDesk
+from tapir.services.sources.observations_reading import ReadingSettings
 from tapir.services.sources.observations_settings import ObservationSettings
 from tapir.store.errors import StoreFull
 from tapir.store.observations import ObservationStore
@@ -383,6 +385,29 @@ async def test_without_keys_nothing_is_lost(run_source: RunSource, tmp_path: Pat
         assert (status.keys, status.trouble) == (1, "")
 
 
+async def test_names_that_end_do_not_hide_that_keys_are_missing(
+    run_source: RunSource, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with run_source(reaper_interval=1) as rig:
+        await rig.send(adding(rig, "a.example", seconds=15), adding(rig, "b.example", seconds=25))
+        (tmp_path / "keys.json").unlink()
+        await rig.send(adding(rig, "c.example"), settled=False)
+        await trio.sleep(1)
+        first = len(rig.lists.messages)
+        await trio.sleep(60)
+        assert set(rig.names) == set()
+        said = rig.lists.messages[first:]
+        assert not [each for each in said if isinstance(each, SourceUnchanged)], "told as well again, and again not"
+        assert "keystore cannot be read" in (await rig.status()).trouble
+        assert MqttHolding(consumer="core") in rig.session.messages
+        write_keystore(tmp_path / "keys.json", CORE)
+        await rig.wait_settled(2)
+        assert (await rig.status()).trouble == ""
+        said = list(rig.session.messages)
+        await trio.sleep(60)
+        assert MqttHolding(consumer="core") not in rig.session.messages[len(said) :]
+
+
 async def test_a_new_key_is_believed_at_once(run_source: RunSource, tmp_path: Path, autojump_clock: MockClock) -> None:
     async with run_source() as rig:
         await rig.send(adding(rig, "a.example", key=OTHER))
@@ -566,3 +591,17 @@ async def test_an_untimed_removal_is_of_when_it_came(run_source: RunSource, auto
         await trio.sleep(1)
         await rig.send(signed(json.dumps(untimed).encode()))
         assert rig.names == {}
+
+
+def test_what_is_stale_for_ever_is_remembered_in_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapir.services.sources.observations_desk.MOST", 100)
+    reading = ReadingSettings(name=LIST, kind=ListKind.DOUBT, zone=parse_name("dnstapir."))
+    keystore = write_keystore(tmp_path / "keys.json", CORE)
+    desk = ObservationDesk(store_path=tmp_path / "core.db", keystore=keystore, reading=reading)
+    desk.open(START)
+    desk.take([signed(payload([("a.example", 1, START, 3600)], at=START))], now=START, due=START)
+    for number in range(1, 300):
+        stale = signed(payload([("a.example", 1, START - number, 3600)], at=START))
+        assert desk.take([stale], now=START, due=START).read.refused == {}
+    assert len(desk._new_digests) == 100
+    desk.close()

@@ -34,6 +34,7 @@ from tapir.model.messages.mqtt import (
     ConsumeAgain,
     GetMqtt,
     MqttBlock,
+    MqttHolding,
     MqttSettled,
     MqttStatus,
     PublishMessage,
@@ -259,6 +260,18 @@ async def test_an_absent_consumer_holds_nobody_up_for_ever(
         assert 300 <= trio.current_time() - began <= 302
         assert await it.counter("abandoned") == 9
         assert "are given up" in caplog.text
+
+
+async def test_a_consumer_that_waits_for_its_keys_loses_nothing(play: Start, autojump_clock: MockClock) -> None:
+    async with play(("a", "a"), ("g", "gone"), broker={"receive_maximum": 10}, hold=300.0) as it:
+        broker = await it.accept()
+        await broker.send(*(message(number, "g") for number in range(1, 10)), message(10, "a"))
+        await it.settle(await it.a.next())
+        for _ in range(40):
+            await trio.sleep(30)
+            await it.session.tell(MqttHolding(consumer="gone"))
+        assert (await it.status()).unacknowledged == 10
+        assert await it.counter("abandoned") == 0
 
 
 async def test_a_consumer_whose_mailbox_is_full_is_tried_again(play: Start, autojump_clock: MockClock) -> None:

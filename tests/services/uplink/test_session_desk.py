@@ -130,6 +130,19 @@ def test_who_settles_nothing_holds_up_others_for_a_time_only() -> None:
     assert hand(desk, "b")[1] == 1
 
 
+def test_who_says_why_it_settles_nothing_is_waited_for() -> None:
+    desk = make(held_messages=2)
+    desk.keep(("a", "b"))
+    put(desk, 1, 2, to=("a",))
+    block, _ = hand(desk)
+    for minute in range(60):
+        desk.holding("a", now=60.0 * minute)
+        assert desk.overdue(now=60.0 * minute + 59, hold=300.0) == []
+    assert numbers(desk.settle("a", (block,))) == [1, 2]
+    put(desk, 3, 4, to=("a",), now=3600.0)
+    assert numbers(desk.overdue(now=3901.0, hold=300.0)) == [3, 4]
+
+
 def test_the_only_consumer_holds_up_nobody() -> None:
     desk = make(held_messages=1)
     put(desk, 1)
