@@ -78,6 +78,10 @@ class Fence:
             self._count("busy")
             await exchange.answer(503, "too many requests at once", retry=1)
             return
+        if _is_ambiguous(scope):
+            self._count("ambiguous")
+            await exchange.answer(400, "Content-Length and Transfer-Encoding contradict each other", last=True)
+            return
         self._in_hand += 1
         try:
             await self._app(scope, exchange.receive, exchange.send)
@@ -109,6 +113,11 @@ class Fence:
         if place not in self._told and len(self._told) < 100:
             self._told.add(place)
             log.error("an HTTP request failed, which is a bug; the others are served", exc_info=exc)
+
+
+def _is_ambiguous(scope: MutableMapping[str, Any]) -> bool:
+    """Whether somebody in between may have seen another end of this request than we do (RFC 9112 §6.3)."""
+    return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
 
 
 def _alone(exc: Exception) -> Exception:
@@ -156,12 +165,14 @@ class _Exchange:
             self._guard.abort()
             raise ClientGone
 
-    async def answer(self, status: int, text: str, *, retry: int | None = None) -> None:
-        """The fence's own answer, or the end of the connection where one has begun."""
+    async def answer(self, status: int, text: str, *, retry: int | None = None, last: bool = False) -> None:
+        """The fence's own answer, or the end of the connection where one has begun; `last` of this connection."""
         if self._started:
             self._guard.abort()
             return
         headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        if last:
+            headers.append((b"connection", b"close"))
         if retry is not None:
             headers.append((b"retry-after", str(retry).encode()))
         body = f"{text}\n".encode()

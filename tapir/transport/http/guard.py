@@ -17,7 +17,7 @@ import trio
 from tapir.transport.streams import unmap_address
 
 _HEARD_AT_ONCE: Final = 4096
-"""octets, of which hypercorn makes all that is in them without a pause: of 64 KiB of small frames that is some 100 ms"""
+"""octets: hypercorn works through all that it is given without a pause, of 64 KiB of small frames for some 150 ms"""
 _LAST_WORDS: Final = 0.05
 """seconds in which what the client said last becomes a request"""
 

@@ -366,3 +366,15 @@ async def test_a_flood_of_small_frames_is_taken_in_small_bites():
         await there.send_all(b"x" * 65536)
         assert 0 < len(await guard.receive_some(65536)) <= 4096
         assert 0 < len(await guard.receive_some()) <= 4096
+
+
+async def test_a_request_with_two_ends_is_refused_and_is_the_last():
+    octets = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+    async with serving() as (server, port):
+        heard = await say(port, octets)
+        assert heard.startswith(b"HTTP/1.1 400")
+        assert heard.count(b"HTTP/1.1") == 1
+        assert server.refused == {"ambiguous": 1}
