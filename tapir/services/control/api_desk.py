@@ -11,6 +11,7 @@ from starlette.requests import Request as HttpRequest
 
 from actors import ActorRef, ActorSystem, AskError, AskFailed, Request
 from tapir.model.errors import TapirError
+from tapir.model.messages.control import GetHealth, HealthStatus
 from tapir.services.control.protocol import ProtocolError
 from tapir.services.control.status import ControlRefs, ProcessFacts
 
@@ -27,10 +28,13 @@ class ApiKey:
     _text: str
 
     def admits(self, shown: str | None) -> bool:
-        """Whether `shown` is it, in the same time for all of a length; an empty key is any, as long as one is shown."""
+        """Whether `shown` is it, in the same time for all of a length; an empty key is any, as long as one is shown.
+
+        What is shown stands for octets, as HTTP's headers do: one character each.
+        """
         if shown is None:
             return False
-        return not self._text or hmac.compare_digest(shown.encode("utf-8", "replace"), self._text.encode())
+        return not self._text or hmac.compare_digest(shown.encode("latin-1", "replace"), self._text.encode())
 
     def __repr__(self) -> str:
         return "<ApiKey>"
@@ -90,10 +94,18 @@ class Desk:
 
     async def look(self, ref: ActorRef[Any] | None, question: Request[Any]) -> Any:
         """The answer of an actor that is there and answers soon, else None."""
+        return await self._look(ref, question, self.patience)
+
+    async def health(self) -> HealthStatus | None:
+        """How the service does. Who knows it asks two others first, either of which may take all its time."""
+        status: HealthStatus | None = await self._look(self.refs.health, GetHealth(), 3 * self.patience)
+        return status
+
+    async def _look(self, ref: ActorRef[Any] | None, question: Request[Any], patience: float) -> Any:
         if ref is None:
             return None
         try:
-            return await ref.ask(question, timeout=self.patience)
+            return await ref.ask(question, timeout=patience)
         except AskError:
             return None
 

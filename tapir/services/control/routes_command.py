@@ -10,7 +10,6 @@ from starlette.responses import Response
 from tapir.codec.lists import parse_entry
 from tapir.codec.popapi import CommandPost, CommandResponse, encode_command_response, parse_command
 from tapir.model.actions import ListKind
-from tapir.model.messages.control import GetHealth
 from tapir.model.messages.lists import GetSources
 from tapir.model.messages.local import GetOverrides, OverridesStatus, RemoveOverride, SetOverride
 from tapir.model.messages.mqtt import SetMqttActive
@@ -54,7 +53,7 @@ def _response(answer: CommandResponse) -> Response:
 
 
 async def _status(desk: Desk, post: CommandPost, user: str) -> CommandResponse:
-    health = await desk.look(desk.refs.health, GetHealth())
+    health = await desk.health()
     zone = await desk.look(desk.refs.keeper, GetZone())
     function = await desk.look(desk.refs.telemetry, GetFunctionStatus())
     return CommandResponse(status="ok", msg=well_or_not(health, zone), function_status=function)

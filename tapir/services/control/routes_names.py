@@ -20,7 +20,6 @@ from tapir.codec.popapi import (
 )
 from tapir.model.actions import ListKind
 from tapir.model.blocks import ListBlock, RecordBlock
-from tapir.model.messages.control import GetHealth
 from tapir.model.messages.feeds import FeedStatus, GetFeed
 from tapir.model.messages.lists import GetListNames, GetSources, ListNamesPage, SourcesStatus, SourceStatus
 from tapir.model.messages.observations import GetObservationsExport, ObservationsExport
@@ -44,8 +43,7 @@ def debug_response(answer: DebugResponse) -> Response:
 
 async def well(desk: Desk) -> str:
     """How the service does, in a sentence."""
-    health = await desk.look(desk.refs.health, GetHealth())
-    return well_or_not(health, await desk.look(desk.refs.keeper, GetZone()))
+    return well_or_not(await desk.health(), await desk.look(desk.refs.keeper, GetZone()))
 
 
 async def filterlists(desk: Desk, post: DebugPost) -> Response:

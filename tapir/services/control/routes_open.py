@@ -12,7 +12,6 @@ from starlette.routing import BaseRoute, Route
 
 from actors import ActorRef
 from actors import Request as Question
-from tapir.model.messages.control import GetHealth, HealthStatus
 from tapir.model.messages.feeds import FeedStatus, GetFeed
 from tapir.model.messages.lists import GetSources, SourcesStatus
 from tapir.model.messages.observations import GetObservations, ObservationsStatus
@@ -53,7 +52,7 @@ def open_routes(desk: Desk) -> list[BaseRoute]:
 
 async def not_ready(desk: Desk) -> list[str]:
     """Why the service is not ready, each reason a sentence; what an error says of peers is not in them."""
-    health: HealthStatus | None = await desk.look(desk.refs.health, GetHealth())
+    health = await desk.health()
     sources: SourcesStatus | None = await desk.look(desk.refs.lists, GetSources())
     reasons = ["the health actor does not answer"] if health is None else list(health.reasons)
     for source in sources.sources if sources is not None else ():

@@ -179,6 +179,14 @@ def test_who_a_key_admits(key: str, shown: str | None, admitted: bool):
     assert ApiKey(key).admits(shown) is admitted
 
 
+async def test_a_key_of_other_letters_is_shown_in_utf_8():
+    endpoint = Endpoint(host="127.0.0.1", port=0, surface="api")
+    async with api_pop(ApiSettings(key=ApiKey("nyckel-ö"), endpoints=(endpoint,))) as pop, pop.client() as client:
+        for shown, status in (("nyckel-ö".encode(), 200), (b"nyckel-\xf6", 404)):
+            answer = await client.post("/api/v1/ping", headers={b"X-API-Key": shown}, content=b"{}")
+            assert answer.status_code == status
+
+
 async def test_an_actor_that_dies_takes_its_listeners_along_and_comes_back():
     endpoint = Endpoint(host="127.0.0.1", port=free_port(), surface="api")
     async with api_pop(ApiSettings(key=ApiKey(KEY), endpoints=(endpoint,))) as pop:

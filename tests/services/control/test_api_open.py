@@ -5,10 +5,11 @@ from typing import Any
 import attrs
 import httpx
 import pytest
+import trio
 from api_pop import FACTS, KEY, ZONE, Parts, RefusedError, api_pop, source
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors import ActorSystem
+from actors import ActorSystem, Context, Reply
 from tapir.model.actions import ListKind
 from tapir.model.messages.control import ApiListener, ApiStatus, GetHealth, HealthStatus
 from tapir.model.messages.events import ClockStatus, EventKind, ExceptionalEvent
@@ -61,6 +62,22 @@ async def test_readyz_says_which_required_source_is_not_fresh(state: str, reason
         answer = await client.get("/readyz")
         assert answer.status_code == (503 if reasons else 200)
         assert answer.json() == {"ready": not reasons, "reasons": reasons}
+
+
+async def test_readyz_has_patience_with_health_that_waits_for_busy_parts_itself():
+    class Busy(Parts):
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            if isinstance(message, GetHealth):
+                ctx.start_soon(self._later, ctx.defer_reply())
+                return
+            await super().receive(ctx, message)
+
+        async def _later(self, reply: Reply) -> None:
+            await trio.sleep(1.5)  # more than anybody has who asks nobody else
+            reply.send(HealthStatus(ready=True, reasons=(), warnings=()))
+
+    async with api_pop(parts=Busy()) as pop, pop.client() as client:
+        assert (await client.get("/readyz")).json() == {"ready": True, "reasons": []}
 
 
 async def test_readyz_without_a_zone_and_without_an_answer():
