@@ -86,16 +86,15 @@ def derive(key: str, salt: str) -> CryptoPan:
     """
     if not key:
         raise CryptopanError("the Crypto-PAn key is empty")
-    octets = salt.encode()
+    # What comes from the environment may be no UTF-8: it counts as its octets, and no codec's error repeats it.
+    octets, secret = (text.encode(errors="surrogateescape") for text in (salt, key))
     if len(octets) < SALT_LEAST:
         # The existing edge takes shorter ones, against RFC 9106; no library that we could use does.
         raise CryptopanError(
             f"the salt of the Crypto-PAn key has {len(octets)} octets: it needs {SALT_LEAST} or more. A longer one "
             "makes other pseudonyms, from then on"
         )
-    return CryptoPan(
-        Argon2id(salt=octets, length=KEY_SIZE, iterations=1, lanes=4, memory_cost=65536).derive(key.encode())
-    )
+    return CryptoPan(Argon2id(salt=octets, length=KEY_SIZE, iterations=1, lanes=4, memory_cost=65536).derive(secret))
 
 
 def _layers(pad: bytes, bits: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

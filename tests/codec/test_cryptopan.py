@@ -110,6 +110,12 @@ def test_a_salt_is_as_long_as_its_octets() -> None:
     assert isinstance(derive("key", "åäöå"), CryptoPan)
 
 
+def test_texts_of_the_environment_count_as_their_octets() -> None:
+    octets = b"k\xffy".decode(errors="surrogateescape")
+    address = [bytes([192, 0, 2, 1])]
+    assert transformed(derive(octets, SALT), address) != transformed(derive("ky", SALT), address)
+
+
 def test_a_key_is_neither_shown_nor_stored() -> None:
     cryptopan = CryptoPan(KEY1)
     assert repr(cryptopan) == "<CryptoPan>"

@@ -78,7 +78,11 @@ def test_registers_are_as_published() -> None:
         assert int.from_bytes(registers) == word
 
 
-@given(st.sets(HASHES, max_size=40) | st.builds(set, st.lists(HASHES, min_size=250, max_size=300)), st.integers(1, 70))
+def many(count: int, seed: int) -> set[int]:
+    return {int(value) for value in np.random.default_rng(seed).integers(1, 1 << 64, count, dtype=np.uint64)}
+
+
+@given(st.sets(HASHES, max_size=40) | st.builds(many, st.integers(250, 350), st.integers(0, 2**32)), st.integers(1, 70))
 def test_what_is_stored_is_read_again(hashes: set[int], threshold: int) -> None:
     sketch = sketch_of(hashes, threshold=threshold)
     assert parse(encode(sketch)) == sketch
