@@ -265,8 +265,9 @@ class Author:
     def _note_verdict(self, verdict: Verdict, draft: Draft) -> None:
         if verdict is Verdict.BRAKE and self._verdict is not Verdict.BRAKE:
             size = draft.size
-            self._log.warning(
-                "a change of -%d +%d records, where %d are published, is held back: tapir accept zone",
+            # Said loudly is the exceptional event, with its identifier.
+            self._log.info(
+                "a change of -%d +%d records, where %d are published, is held back",
                 size.removed,
                 size.added,
                 self._desk.records,

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 
 def log_held(log: "Log", state: SourceState) -> None:
-    """Say loudly that the brake holds a source back, and how to let it go on."""
-    source = state.settings.id
-    log.warning("source %s is held: it %s; to accept that: tapir accept %s", source, state.held_because, source)
+    """Note that the brake holds a source back; what warns of it is the exceptional event, which has an identifier."""
+    log.info("source %s is held: it %s", state.settings.id, state.held_because)
 
 
 def log_refusals(log: "Log", refusals: tuple[Refusal, ...], source: str) -> None:

@@ -166,6 +166,7 @@ async def test_what_nobody_configured_or_is_switched_off_changes_nothing(
 async def test_a_difference_too_large_holds_the_whole_and_more_of_them_change_what_is_held(
     run_keeper: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    caplog.set_level(logging.INFO)
     saved: list[str] = []
     save_pending = Saving.save_pending
 
