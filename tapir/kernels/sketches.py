@@ -63,7 +63,7 @@ class Sketches:
         index: cython.uint[::1],
         registers: cython.uchar[::1],
     ) -> None:
-        """Work on these, which hold what the ones before held, and more room; but `index` is of zeroes again."""
+        """Work on these, which hold what the ones before held, and more room. After another `index` call `rehash`."""
         if len(counts) != len(heads) or len(nexts) != len(hashes) or len(owners) != len(hashes):
             raise ValueError("the buffers of sketches do not fit each other")
         if len(index) < 2 * len(hashes) + 1:
@@ -77,12 +77,9 @@ class Sketches:
         self._registers = registers
         self._size = len(index)
         self._slots = len(registers) // SLOT
-        self._enter_all()
 
-    @cython.cfunc
-    @cython.exceptval(-1)
-    def _enter_all(self) -> cython.int:
-        """Put every hash that a key has into `index`."""
+    def rehash(self) -> None:
+        """Put every hash that a key has into `index`, which is of zeroes."""
         key: cython.Py_ssize_t
         entry: cython.Py_ssize_t
         with cython.nogil:
@@ -91,7 +88,6 @@ class Sketches:
                 while entry > 0:
                     self._index[self._place(self._hashes[entry - 1], key)] = cython.cast(cython.uint, entry)
                     entry = self._nexts[entry - 1]
-        return 0
 
     @cython.cfunc
     @cython.inline

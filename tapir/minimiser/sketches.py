@@ -118,13 +118,14 @@ class ClientSketches:
 
     def _resize(self, entries: int, slots: int) -> None:
         """Give room for so many hashes and so many sketches."""
-        if entries > len(self._hashes):
+        if slots * SLOT > len(self._registers):
+            self._registers = _grown(self._registers, slots * SLOT)
+        more = entries > len(self._hashes)
+        if more:
             self._hashes = _grown(self._hashes, entries)
             self._nexts = _grown(self._nexts, entries)
             self._owners = _grown(self._owners, entries)
-        if slots * SLOT > len(self._registers):
-            self._registers = _grown(self._registers, slots * SLOT)
-        self._index = np.zeros(2 * entries + 1, np.uint32)
+            self._index = np.zeros(2 * entries + 1, np.uint32)
         self._sketches.attach(
             self._heads.data,
             self._counts.data,
@@ -134,6 +135,8 @@ class ClientSketches:
             self._index.data,
             self._registers.data,
         )
+        if more:
+            self._sketches.rehash()
 
 
 def _grown(array: NDArray[T], size: int) -> NDArray[T]:
