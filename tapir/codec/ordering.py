@@ -3,20 +3,14 @@
 A sort or a join of a million `bytes` would hold the lock for most of a second, and the event loop serves DNS meanwhile.
 """
 
-import io
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
-from tapir.codec.columns import octets_of
+from tapir.codec.columns import filled, octets_of
 from tapir.kernels import sorting
 from tapir.model.blocks import NameBlock
 
 Positions = npt.NDArray[np.uint32]
-
-_PIECE: Final = 1 << 20
-"""Octets copied at a time, which is what holds the lock."""
 
 
 def in_order(names: NameBlock, which: Positions) -> Positions:
@@ -34,10 +28,5 @@ def take_names(names: NameBlock, which: Positions) -> NameBlock:
     offsets = np.frombuffer(names.offsets, np.uint32)
     taken = np.zeros(len(which) + 1, np.uint32)
     np.cumsum(np.diff(offsets)[which], out=taken[1:])
-    data = io.BytesIO()  # grows in place, and hands out what it holds without copying it
-    piece = memoryview(bytearray(_PIECE))
-    position = 0
-    while position < len(which):
-        position, size = sorting.gather(names.data, offsets, which, position, piece)
-        data.write(piece[:size])
-    return NameBlock(data=data.getvalue(), offsets=octets_of(taken))
+    data = filled(int(taken[-1]), lambda out: sorting.gather(names.data, offsets, which, 0, out))
+    return NameBlock(data=data, offsets=octets_of(taken))

@@ -12,7 +12,6 @@ becomes of the name; whether it has one here is for whoever makes lists of the p
 other: `*.bad.example` is all below `bad.example`. What may not be on a list is refused here, as with any source.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -20,7 +19,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from tapir.codec.columns import concatenated
+from tapir.codec.columns import concatenated, joined
 from tapir.codec.suffixes import SuffixTest
 from tapir.model.actions import Action, ListKind
 from tapir.model.blocks import EMPTY_NAMES, NameBlock, RecordBlock, RecordDelta
@@ -84,7 +83,7 @@ def list_of(kind: ListKind, action: Action) -> FeedList:
 
 def map_content(blocks: Sequence[RecordBlock], rules: FeedRules) -> FeedContent:
     """What a feed that holds exactly `blocks` says; of a name that is there twice the last rule counts."""
-    names = _joined([block.names for block in blocks])
+    names = joined([block.names for block in blocks])
     actions = np.frombuffer(concatenated([block.actions for block in blocks]), np.uint8)
     kept = in_order(names, np.arange(len(names), dtype=np.uint32))
     repeated = len(names) - len(kept)
@@ -131,15 +130,3 @@ def _admitted(
     admitted: npt.NDArray[np.uint32] = which[verdicts == 0]
     return admitted
 
-
-def _joined(blocks: Sequence[NameBlock]) -> NameBlock:
-    """All names of `blocks`, one block after the other."""
-    if len(blocks) == 1:
-        return blocks[0]
-    data = io.BytesIO()  # not one join, which would hold the interpreter for as long as it takes
-    offsets = [np.zeros(1, np.uint32)]
-    for block in blocks:
-        own = np.frombuffer(block.offsets, np.uint32)
-        offsets.append(own[1:] - own[0] + np.uint32(data.tell()))
-        data.write(memoryview(block.data)[own[0] : own[-1]])
-    return NameBlock(data=data.getvalue(), offsets=np.concatenate(offsets).tobytes())

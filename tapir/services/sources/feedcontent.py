@@ -11,7 +11,18 @@ from typing import Final
 import attrs
 import numpy as np
 
-from tapir.codec.columns import is_ordered, joined, joined_records, net_of, order_of, records_of, steps_of, taken
+from tapir.codec.columns import (
+    concatenated,
+    is_ordered,
+    joined,
+    joined_records,
+    net_of,
+    octets_of,
+    order_of,
+    records_of,
+    steps_of,
+    taken,
+)
 from tapir.model.actions import ListKind
 from tapir.model.blocks import EMPTY_NAMES, EMPTY_RECORDS, NameBlock, RecordBlock, RecordDelta
 from tapir.model.errors import TapirError
@@ -91,8 +102,8 @@ def canonical(blocks: Sequence[RecordBlock]) -> tuple[RecordBlock, ...]:
 
 def _piece(records: RecordBlock, start: int, end: int) -> RecordBlock:
     offsets = np.frombuffer(records.names.offsets, np.uint32)[start : end + 1]
-    data = records.names.data[int(offsets[0]) : int(offsets[-1])]
-    names = NameBlock(data=data, offsets=(offsets - offsets[0]).tobytes())
+    data = concatenated([memoryview(records.names.data)[int(offsets[0]) : int(offsets[-1])]])
+    names = NameBlock(data=data, offsets=octets_of(offsets - offsets[0]))
     return RecordBlock(names=names, actions=records.actions[start:end])
 
 
