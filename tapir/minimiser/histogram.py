@@ -6,6 +6,7 @@ count can land on another name. Names are numbered as they are met, and only the
 
 from typing import Final
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,27 @@ from tapir.minimiser.wellknown import WellKnownNames
 
 _FIRST_ROOM: Final = 1 << 10
 _COUNTERS: Final = len(COUNTERS)
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Counted:
+    """The responses of a block that were counted, by column: private, for the hashes are of clients' addresses."""
+
+    numbers: NDArray[np.uint32]
+    """which name of the interval, in the order in which it met them"""
+    fresh: NDArray[np.uint32]
+    """the rows of the names that it met here"""
+    qtypes: NDArray[np.uint16]
+    qclasses: NDArray[np.uint16]
+    rcodes: NDArray[np.uint16]
+    hashes: NDArray[np.uint64]
+    families: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __repr__(self) -> str:
+        return f"<Counted: {len(self)} responses>"
 
 
 class Histogram:
@@ -51,28 +73,59 @@ class Histogram:
         """How many responses were counted."""
         return int(self._counters.reshape(-1, _COUNTERS)[: self._known, 6:].sum())
 
-    def add(self, block: DecodedBlock, rows: NDArray[np.int32]) -> int:
-        """Count the responses of `block` whose row, as `names` found it, is not -1; how many these are."""
-        self._make_room(len(self.names) if len(rows) > len(self.names) else self._known + len(rows))
-        places = np.empty(len(rows), np.int32)
-        self._known = tapir.kernels.counting.count(
-            rows.data,
-            block.qtype.data,
-            block.qclass.data,
-            block.rcode.data,
-            self._numbers.data,
-            self._met.data,
-            self._known,
-            self._counters.data,
-            places.data,
-        )
-        counted = np.flatnonzero(places >= 0)
-        # By number, not by row: so what is asked often lies together here, too.
+    def add(self, block: DecodedBlock, rows: NDArray[np.int32]) -> Counted:
+        """Count the responses of `block` whose row, as `names` found it, is not -1."""
+        counted = np.flatnonzero(rows >= 0)
         clients = AddressColumn.gathered(
             block.frames.data, block.query_address_at[counted], block.query_address_length[counted]
         )
-        self._sketches.add(places[counted].view(np.uint32), *clients.clients())
-        return len(counted)
+        hashes, families = clients.clients()
+        return self.count(
+            rows=rows[counted],
+            qtypes=block.qtype[counted],
+            qclasses=block.qclass[counted],
+            rcodes=block.rcode[counted],
+            hashes=hashes,
+            families=families,
+        )
+
+    def count(
+        self,
+        *,
+        rows: NDArray[np.int32],
+        qtypes: NDArray[np.uint16],
+        qclasses: NDArray[np.uint16],
+        rcodes: NDArray[np.uint16],
+        hashes: NDArray[np.uint64],
+        families: NDArray[np.uint8],
+    ) -> Counted:
+        """Count responses for these rows; `hashes` and `families` are of their clients, as `AddressColumn.clients`."""
+        known = self._known
+        self._make_room(min(known + len(rows), len(self.names)))
+        places = np.empty(len(rows), np.int32)
+        self._known = tapir.kernels.counting.count(
+            rows.data,
+            qtypes.data,
+            qclasses.data,
+            rcodes.data,
+            self._numbers.data,
+            self._met.data,
+            known,
+            self._counters.data,
+            places.data,
+        )
+        # By number, not by row: so what is asked often lies together here, too.
+        numbers = places.view(np.uint32)
+        self._sketches.add(numbers, hashes, families)
+        return Counted(
+            numbers=numbers,
+            fresh=self._met[known : self._known],
+            qtypes=qtypes,
+            qclasses=qclasses,
+            rcodes=rcodes,
+            hashes=hashes,
+            families=families,
+        )
 
     def columns(self) -> Rows | None:
         """The rows of the file; None when no name was met. Blocking; nothing may be added any more."""

@@ -34,7 +34,9 @@ def histogram_of(names: WellKnownNames, threshold: int = 20) -> Histogram:
 
 def add(histogram: Histogram, frames: list[bytes]) -> int:
     block = decode(FrameBlock.of(frames), SECRET)
-    return histogram.add(block, histogram.names.rows_of(block, block.outcome))
+    counted = histogram.add(block, histogram.names.rows_of(block, block.outcome))
+    assert repr(counted) == f"<Counted: {len(counted)} responses>"
+    return len(counted)
 
 
 def answered(name: str, qtype: int, qclass: int, rcode: int, client: bytes | None = None) -> bytes:
