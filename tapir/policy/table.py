@@ -7,7 +7,6 @@ to parent. Numbers of released nodes are used again. The table knows no policy.
 """
 
 import hashlib
-import io
 from array import array
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tapir.codec.columns import filled, octets_of
 from tapir.kernels.tree import KEYS, NODES_SPARE, OCTETS_SPARE, Tree
 from tapir.kernels.walk import BLOCK, affected, by_depth, squeeze, write_names
 from tapir.model.blocks import NameBlock
@@ -203,26 +203,21 @@ class NameTable:
 
     def names_of(self, slots: Slots) -> NameBlock:
         """The names that `slots` are for, in their order."""
-        # Written part by part, and never copied as a whole: that would hold the interpreter's lock.
-        data = io.BytesIO()
-        offsets = io.BytesIO()
-        offsets.write(bytes(4))
-        end = 0
-        for start in range(0, len(slots), CHUNK):
-            part = np.ascontiguousarray(slots[start : start + CHUNK])
-            ends = np.cumsum(self.lengths[part >> 1].astype(np.uint32) + 2 * (part & 1), dtype=np.uint64)
-            buffer = memoryview(bytearray(int(ends[-1])))
-            write_names(
-                part.data,
-                self._labels.view.data,
-                self._offsets.view.data,
-                self._parents.view.data,
-                buffer,
-            )
-            data.write(buffer)
-            offsets.write((ends + np.uint64(end)).astype(np.uint32).data)
-            end += len(buffer)
-        return NameBlock(data=data.getvalue(), offsets=offsets.getvalue())
+        offsets = np.zeros(len(slots) + 1, np.uint32)
+        np.cumsum(self.lengths[slots >> 1] + np.uint32(2) * (slots & 1).astype(np.uint32), out=offsets[1:])
+
+        def fill(out: memoryview) -> None:
+            for start in range(0, len(slots), CHUNK):
+                part = np.ascontiguousarray(slots[start : start + CHUNK])
+                write_names(
+                    part.data,
+                    self._labels.view.data,
+                    self._offsets.view.data,
+                    self._parents.view.data,
+                    out[int(offsets[start]) : int(offsets[start + len(part)])],
+                )
+
+        return NameBlock(data=filled(int(offsets[-1]), fill), offsets=octets_of(offsets))
 
     def path(self, slot: int) -> Iterator[int]:
         """`slot`, then the star slots of the nodes above it, nearest first and without the root's."""
