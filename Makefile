@@ -12,7 +12,7 @@ EXAMPLE := deploy/examples/standalone
 STATE := run/state
 
 # Rooms whose tests must reach every branch but a few: the runtime, and what is a plain function.
-PURE := actors tapir/model tapir/codec tapir/policy tapir/zone
+PURE := actors tapir/model tapir/codec tapir/policy tapir/zone tapir/minimiser
 FLOOR := 95
 
 PYTEST_ARGS ?=
@@ -68,7 +68,7 @@ test: $(BUILT)
 
 # Deselected: what counts octets or names by the hundred thousand, and says nothing of the kernels' form.
 test-uncompiled: $(INSTALLED)
-	TAPIR_KERNELS=uncompiled $(BIN)/pytest tests/kernels tests/codec tests/policy tests/zone tests/store \
+	TAPIR_KERNELS=uncompiled $(BIN)/pytest tests/kernels tests/codec tests/policy tests/zone tests/store tests/minimiser \
 		-m 'not slow and not upstream' -k 'not memory_flat and not takes_few_octets' $(PYTEST_ARGS)
 
 # Fastest first: what is wrong is said soon. Only a file that speaks of Trio or of async can lose a cancellation, and
