@@ -11,7 +11,7 @@ import attrs
 from actors import Actor, ActorRef, Context, Request
 from tapir.codec.certificates import MAX_DOCUMENT, CertificateError, parse_certificates
 from tapir.model.messages.events import ClearEvent, EventKind, RaiseEvent
-from tapir.services.control.wording import length, moment
+from tapir.services.control.wording import moment
 from tapir.transport.tls import TlsError, server_context
 
 _SECOND: Final = 1_000_000
@@ -134,8 +134,9 @@ def look_at(file: WatchedFile, warning_days: int, now: int) -> Finding:
     whose = f" of {named}" if named and file.key is not None else ""
     if end <= now:
         return Finding(ends=f"{what}{whose} ended at {moment(end)}: nobody who checks it accepts it; renew it")
-    left = length((end - now) / _SECOND)
-    return Finding(ends=f"{what}{whose} ends at {moment(end)}, in {left}; it is used until then; renew it")
+    # Not how long that is: the sentence stays the same as long as what it says does, and so is told once.
+    verb = "ends" if file.key is not None else "end"
+    return Finding(ends=f"{what}{whose} {verb} at {moment(end)}, and can be used until then; renew it")
 
 
 _STAYS: Final = "what was read before stays in use where it is"

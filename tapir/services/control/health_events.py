@@ -21,7 +21,8 @@ class HeldBack:
     ) -> "tuple[HeldBack, tuple[RaiseEvent | ClearEvent, ...]]":
         """What is new since the last look, and is to be said; None is one that did not answer, and changes nothing.
 
-        What is said at the first look clears also what an earlier process raised.
+        What is said at the first look clears also what an earlier process raised. How much is held back may change with
+        every message of a source: that is in the status, and is no news.
         """
         found: dict[Key, str] = {}
         if zone is not None:
@@ -35,7 +36,11 @@ class HeldBack:
                 found[EventKind.SOURCE_HELD, source.id] = f"{text}tapir accept {source.id}" if held else _FREE
             gone = {key for key in self.told if key[0] is EventKind.SOURCE_HELD and key not in found}
             found |= dict.fromkeys(gone, _FREE)
-        news = tuple(_say(*key, text) for key, text in found.items() if self.told.get(key) != text)
+        news = tuple(
+            _say(*key, text)
+            for key, text in found.items()
+            if key not in self.told or bool(self.told[key]) != bool(text)
+        )
         return HeldBack({**self.told, **found}), news
 
 

@@ -1,7 +1,7 @@
 """The console's operations that list: names of lists, page by page, and every source with what it knows of itself."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Final
 
 import trio
@@ -25,25 +25,31 @@ FILTERS: Final = {ListKind.ALLOW: "allow", ListKind.DENY: "deny", ListKind.DOUBT
 async def list_names(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> object:
     """A page of the names that sources hold, each with its list, its format and its flags."""
     texts = {key: str(request.arguments.get(key) or "") for key in ("source", "suffix", "containing", "cursor")}
-    if texts["source"]:
-        texts["source"] = await _id_of(texts["source"], ask, refs)
     limit = request.integer("limit", lowest=1, highest=MOST_ROWS, default=MOST_ROWS)
+    following: dict[str, str] = {}
+    if texts["source"]:
+        ids = await _ids_of(texts["source"], ask, refs)
+        # The cursor begins with the source that it is in.
+        at = texts["cursor"].rpartition("/")[0]
+        texts["source"] = at if at in ids else ids[0]
+        following = dict(pairwise(ids))
     page: ListNamesPage = await ask(refs.lists, GetListNames(limit=limit, **texts))
     rows: list[dict[str, Any]] = []
     found = _rows_of(page)
     while some := list(islice(found, _AT_ONCE)):
         rows += some
         await trio.lowlevel.checkpoint()
-    return {"rows": rows, "next": page.next, "unlisted": list(page.unlisted)}
+    after = following.get(texts["source"])
+    cursor = page.next or (f"{after}/" if after is not None else "")
+    return {"rows": rows, "next": cursor, "unlisted": list(page.unlisted)}
 
 
-async def _id_of(source: str, ask: Asker, refs: ControlRefs) -> str:
-    """The id of the source that goes by that id, or else of the only one that feeds the list of that name."""
+async def _ids_of(source: str, ask: Asker, refs: ControlRefs) -> list[str]:
+    """The source that goes by that id, or else those that feed the list of that name; there is at least one."""
     status: SourcesStatus = await ask(refs.lists, GetSources())
     if any(each.id == source for each in status.sources):
-        return source
-    feeding = [each.id for each in status.sources if each.name == source]
-    return feeding[0] if len(feeding) == 1 else source
+        return [source]
+    return [each.id for each in status.sources if each.name == source] or [source]
 
 
 def _rows_of(page: ListNamesPage) -> Iterator[dict[str, Any]]:

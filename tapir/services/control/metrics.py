@@ -50,10 +50,13 @@ class MetricFacts:
 
 
 def families(facts: MetricFacts) -> Iterator[Metric]:
-    """The families that there is something to say of, in the order of the table."""
-    samples: dict[str, list[tuple[tuple[str, ...], float]]] = {}
+    """The families that there is something to say of, in the order of the table.
+
+    Of two samples with the same labels the last is left: Prometheus takes nothing of a page that has both.
+    """
+    samples: dict[str, dict[tuple[str, ...], float]] = {}
     for name, labels, value in _samples(facts):
-        samples.setdefault(name, []).append((labels, value))
+        samples.setdefault(name, {})[labels] = value
     if unknown := samples.keys() - METRICS.keys():
         raise AssertionError(f"not in the table of metrics: {', '.join(sorted(unknown))}")
     for name, described in METRICS.items():
@@ -61,7 +64,7 @@ def families(facts: MetricFacts) -> Iterator[Metric]:
             continue
         kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
         family = kind(name, described.text, labels=described.labels)
-        for labels, value in samples[name]:
+        for labels, value in samples[name].items():
             family.add_metric(labels, value)
         yield family
 

@@ -266,6 +266,15 @@ async def test_every_metric_of_the_table_is_made_and_no_client_is_in_it():
     assert "off" not in labels
 
 
+async def test_what_is_said_twice_is_on_the_page_once():
+    async with api_pop() as pop:
+        facts = everything(pop.system)
+    (feed,) = facts.feeds
+    twice = attrs.evolve(facts, feeds=(feed, attrs.evolve(feed, serial=2)))
+    (family,) = (each for each in families(twice) if each.name == "tapir_feed_serial")
+    assert [(sample.labels, sample.value) for sample in family.samples] == [({"source": "f"}, 2)]
+
+
 def test_the_page_has_the_table():
     rows = re.findall(r"^\| `(tapir_\w+)` \| ?(.*?) ?\| (.+?) \|$", PAGE.read_text(), re.MULTILINE)
     there = {name: (tuple(re.findall(r"`(\w+)`", labels)), text) for name, labels, text in rows}

@@ -64,6 +64,9 @@ def test_a_source_is_held_and_let_go():
     assert (raised.kind, raised.subject) == (EventKind.SOURCE_HELD, "deny")
     assert "it shrinks from 9 to 1 names" in raised.text
     assert "tapir accept deny" in raised.text
+    more = attrs.evolve(SOURCE, state="held", error="shrinks from 9 to 0 names")
+    held_back, news = held_back.look(ZONE, sources(more))
+    assert news == ()  # it is held as before
     assert held_back.look(ZONE, sources(SOURCE))[1] == (FREE,)
     assert held_back.look(ZONE, sources())[1] == (FREE,)
 

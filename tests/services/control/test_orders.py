@@ -70,16 +70,18 @@ class Others(Actor[Any]):
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.sources: tuple[SourceStatus, ...] = SOURCES
+        self.next = "more"
 
     async def receive(self, ctx: Context[Any], message: Any) -> None:
         self.asked.append(message)
         match message:
             case GetSources():
-                ctx.reply(SourcesStatus(sources=SOURCES, publishing=True, waiting_for=()))
+                ctx.reply(SourcesStatus(sources=self.sources, publishing=True, waiting_for=()))
             case GetListNames():
                 some = ListBlock.of([(parse_name("a.example."), 1024), (parse_name("*.b.example."), 0)])
                 part = ListedNames(source="core", entries=some)
-                ctx.reply(ListNamesPage(parts=(part,), next="more", sources=SOURCES, unlisted=("dawg",)))
+                ctx.reply(ListNamesPage(parts=(part,), next=self.next, sources=SOURCES, unlisted=("dawg",)))
             case GetFeed():
                 ctx.reply(FEED)
             case TransferWhole() | BootstrapAgain() | AcceptClock():
@@ -169,6 +171,23 @@ async def test_a_source_goes_by_its_id_or_by_the_name_of_its_list(asked: str, so
     async with running() as rig:
         await rig.order("names", source=asked)
         assert rig.others.asked[-1] == GetListNames(source=source, limit=MOST_ROWS)
+
+
+async def test_a_list_that_several_sources_feed_is_listed_by_its_name(autojump_clock: Any):
+    async with running() as rig:
+        rig.others.sources = (
+            *(attrs.evolve(SOURCE, id=id_, name="allow_catchall") for id_ in ("f:allow", "g:allow")),
+            attrs.evolve(SOURCE, id="x", name="x"),
+        )
+        rig.others.next = "f:allow/0161"
+        answer = await rig.order("names", source="allow_catchall")
+        assert (rig.others.asked[-1].source, answer["next"]) == ("f:allow", "f:allow/0161")
+        rig.others.next = ""
+        answer = await rig.order("names", source="allow_catchall", cursor=answer["next"])
+        assert (rig.others.asked[-1].source, answer["next"]) == ("f:allow", "g:allow/")
+        answer = await rig.order("names", source="allow_catchall", cursor=answer["next"])
+        assert (rig.others.asked[-1].source, rig.others.asked[-1].cursor) == ("g:allow", "g:allow/")
+        assert answer["next"] == ""
 
 
 async def test_a_page_is_bounded(autojump_clock: Any):
