@@ -276,7 +276,7 @@ def hashes_of(names: NameBlock, secret: bytes) -> Longs:
     """The hashes that `decode` gives to these names with the same `secret`: SipHash-1-3 of the wire form."""
     hashes = np.empty(len(names), dtype=np.uint64)
     offsets = memoryview(names.offsets).cast("I")
-    tapir.kernels.dnsquestion.hash_names(names.data, offsets, _key(secret), hashes.data)
+    tapir.kernels.dnsquestion.hash_names(names.data, offsets, _key(secret), memoryview(bytearray(255)), hashes.data)
     return hashes
 
 

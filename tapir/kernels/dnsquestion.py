@@ -86,6 +86,7 @@ def _walk(
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(-1)
 def _copy(
@@ -94,73 +95,89 @@ def _copy(
     at: cython.Py_ssize_t,
     out: cython.uchar[::1],
     to: cython.Py_ssize_t,
-    lower: cython.bint,
 ) -> cython.int:
-    """Put the name at `at`, which is good, into `out`; whether it has a letter in upper case."""
+    """Put the name at `at`, which is good, into `out` as it is."""
     length: cython.Py_ssize_t
     place: cython.Py_ssize_t
-    octet: cython.uchar
-    upper: cython.int = 0
     while True:
         length = data[at]
         if length >= 192:
             at = begin + ((length & 63) << 8 | data[at + 1])
             continue
-        out[to] = length
+        for place in range(length + 1):
+            out[to + place] = data[at + place]
         if length == 0:
-            return upper
-        for place in range(1, length + 1):
-            octet = data[at + place]
-            if 65 <= octet <= 90:
-                upper = 1
-                if lower:
-                    octet += 32
-            out[to + place] = octet
+            return 0
         at += length + 1
         to += length + 1
 
 
 @cython.cfunc
-@cython.inline
 @cython.nogil
-@cython.exceptval(-1, check=True)
-def _hash(
-    octets: cython.const[cython.uchar][::1],
+@cython.exceptval(-1)
+def _lower(
+    data: cython.const[cython.uchar][::1],
     at: cython.Py_ssize_t,
     size: cython.Py_ssize_t,
-    first: cython.ulonglong,
-    second: cython.ulonglong,
-) -> cython.ulonglong:
-    """SipHash-1-3 of `size` octets."""
+    out: cython.uchar[::1],
+    to: cython.Py_ssize_t,
+    secret: cython.const[cython.ulonglong][::1],
+    hashes: cython.ulonglong[::1],
+    row: cython.Py_ssize_t,
+) -> cython.bint:
+    """Put `size` octets into `out` in lower case, their SipHash-1-3 into `hashes[row]`; whether one was in upper case.
+
+    Eight octets are looked at as one word: as lengths of labels are no letters, nobody has to know which ones they are.
+    """
     mask: cython.ulonglong = 0x7FFFFFFFFFFFFFFF
+    low: cython.ulonglong = 0x7F7F7F7F7F7F7F7F
+    to_a: cython.ulonglong = 0x3F3F3F3F3F3F3F3F
+    beyond_z: cython.ulonglong = 0x2525252525252525
     a: cython.ulonglong = 0x736F6D6570736575
     b: cython.ulonglong = 0x646F72616E646F6D
     c: cython.ulonglong = 0x6C7967656E657261
     d: cython.ulonglong = 0x7465646279746573
+    length: cython.ulonglong = size & 255
     word: cython.ulonglong
-    last: cython.ulonglong = size & 255
+    letters: cython.ulonglong
+    upper: cython.ulonglong = 0
     place: cython.Py_ssize_t
-    number: cython.Py_ssize_t
-    rounds: cython.Py_ssize_t = (size >> 3) + 4
+    last: cython.int = 4
     mask = mask << 1 | 1
-    a ^= first
-    b ^= second
-    c ^= first
-    d ^= second
-    last <<= 56
-    for place in range(size & 7):
-        word = octets[at + (size & -8) + place]
-        last |= word << (8 * place)
-    for number in range(rounds):
+    a ^= secret[0]
+    b ^= secret[1]
+    c ^= secret[0]
+    d ^= secret[1]
+    while last != 0:
+        # The words of the name; one of what is left and the length; and three of nothing.
         word = 0
-        if number < rounds - 4:
-            for place in range(7, -1, -1):
-                word = word << 8 | octets[at + place]
-            at += 8
-        elif number == rounds - 4:
-            word = last
-        elif number == rounds - 3:
-            c ^= 255
+        if last == 4:
+            if size >= 8:
+                for place in range(7, -1, -1):
+                    word = word << 8 | data[at + place]
+            else:
+                for place in range(size - 1, -1, -1):
+                    word = word << 8 | data[at + place]
+            # The highest bit of each octet from A to Z (the sums do not spill over into the next).
+            letters = word & low
+            letters = ((letters + to_a) ^ (letters + beyond_z)) & (word ^ mask) & (low ^ mask)
+            upper |= letters
+            word |= letters >> 2
+            if size >= 8:
+                for place in range(8):
+                    out[to + place] = word >> (8 * place) & 255
+                at += 8
+                to += 8
+                size -= 8
+            else:
+                for place in range(size):
+                    out[to + place] = word >> (8 * place) & 255
+                word |= length << 56
+                last = 3
+        else:
+            if last == 3:
+                c ^= 255
+            last -= 1
         d ^= word
         a = (a + b) & mask
         b = (b << 13 | b >> 51) & mask
@@ -177,7 +194,8 @@ def _hash(
         b ^= c
         c = (c << 32 | c >> 32) & mask
         a ^= word
-    return a ^ b ^ c ^ d
+    hashes[row] = a ^ b ^ c ^ d
+    return upper != 0
 
 
 def read(
@@ -207,12 +225,12 @@ def read(
     at: cython.Py_ssize_t
     start: cython.Py_ssize_t
     size: cython.Py_ssize_t
-    hashed: cython.Py_ssize_t
     to: cython.Py_ssize_t = 0
     questions: cython.int
     number: cython.int
-    first: cython.ulonglong = secret[0]
-    second: cython.ulonglong = secret[1]
+    upper: cython.bint
+    if len(secret) != 2:
+        raise ValueError("the key of the hashes is not of two words")
     if len(numbers) < NUMBERS * count or len(places) < PLACES * count or len(hashes) < count:
         raise ValueError("the columns are shorter than the block")
     with cython.nogil:
@@ -240,13 +258,16 @@ def read(
                     places[NAME_AT * count + row] = to
                     places[SENT_AT * count + row] = to
                     places[NAME_LENGTH * count + row] = size
-                    hashed = to
-                    if _copy(data, begin, start, names, to, True):
+                    if at - start == size:
+                        upper = _lower(data, start, size, names, to, secret, hashes, row)
+                    else:
+                        _copy(data, begin, start, names, to + size)
+                        upper = _lower(names, to + size, size, names, to, secret, hashes, row)
+                    if upper:
+                        _copy(data, begin, start, names, to + size)
                         places[SENT_AT * count + row] = to + size
-                        _copy(data, begin, start, names, to + size, False)
                         to += size
                     to += size
-                    hashes[row] = _hash(names, hashed, size, first, second)
                     if end - at >= 2:
                         numbers[QTYPE * count + row] = _word(data, at)
                     if end - at >= 4:
@@ -266,14 +287,13 @@ def hash_names(
     data: cython.const[cython.uchar][::1],
     offsets: cython.const[cython.uint][::1],
     secret: cython.const[cython.ulonglong][::1],
+    out: cython.uchar[::1],
     hashes: cython.ulonglong[::1],
 ) -> None:
-    """The hashes that `read` gives to these names, which are in lower case."""
-    index: cython.Py_ssize_t
-    size: cython.Py_ssize_t
-    first: cython.ulonglong = secret[0]
-    second: cython.ulonglong = secret[1]
+    """The hashes that `read` gives to these names, which become lower case first; `out` is scratch, 255 octets."""
+    row: cython.Py_ssize_t
+    at: cython.Py_ssize_t
     with cython.nogil:
-        for index in range(len(offsets) - 1):
-            size = cython.cast(cython.Py_ssize_t, offsets[index + 1]) - offsets[index]
-            hashes[index] = _hash(data, offsets[index], size, first, second)
+        for row in range(len(offsets) - 1):
+            at = offsets[row]
+            _lower(data, at, offsets[row + 1] - at, out, 0, secret, hashes, row)

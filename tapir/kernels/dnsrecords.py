@@ -1,23 +1,17 @@
-"""Checks the records of DNS messages, a block at a time: are they well formed, how many are there, and what does the
-OPT record add to the response code.
+"""Checks the records of DNS messages, a block at a time: are they well formed, and how many are there.
 
 As the DNS library of the existing EDM does (edm.md §3.4): any record that is malformed spoils the message. Its rdata is
 as long as it says, and made of what its type is made of; it may be empty, or end between any two fields. Counts beyond
-the data are tolerated where the data ends between two records, and so is what comes behind the last. Names have at most
-255 octets and follow 126 pointers at most, to wherever before the end of the record.
-
-Nothing outside of the message is read. Names may cost sixteen steps, labels or pointers, for each octet of the message:
-a hostile one could otherwise keep us busy a hundred times as long as its size says.
+the data are tolerated where the data ends between two records, and so is what comes behind the last. For names, see
+`dnsquestion`; they may lead to wherever before the end of their record.
 """
 
 import cython
 
-# Outcomes of a row; others are not looked at.
+# Outcomes of a row; others are not looked at. A bit of its marks.
 OK = cython.declare(cython.int, 0)
 UNPARSABLE = cython.declare(cython.int, 5)
 NO_QUESTION = cython.declare(cython.int, 6)
-
-# A bit of `marks`.
 CLIENT_SUBNET = cython.declare(cython.int, 16)
 
 # Columns of `numbers`, each as long as there are rows.

@@ -3,14 +3,15 @@
 A frame is a protobuf message `Dnstap` (proto2, by dnstap.proto), decoded as the libraries do it: fields that are not
 known, and known ones of another wire type, are passed over, the last of several wins, and a `message` that comes in
 parts is put together. The enums that decide, the two `type`, are closed: a number that they do not have is passed over,
-too. Family and protocol are taken as they come. The DNS message inside is not looked at here; see `dnsmessage`.
+too. Family and protocol are taken as they come. The DNS message inside is not looked at here; see `dnsquestion`
+and `dnsrecords`.
 
 The octets are hostile: nothing is read outside of a frame, and groups nest no deeper than a hundred.
 """
 
 import cython
 
-# Where a row stands after this kernel; `dnsmessage` knows more.
+# Where a row stands after this kernel.
 OK = cython.declare(cython.int, 0)
 MALFORMED = cython.declare(cython.int, 1)
 """no protobuf, or a type is missing"""
@@ -19,28 +20,14 @@ QUERY = cython.declare(cython.int, 3)
 NO_DNS = cython.declare(cython.int, 4)
 """no response_message, or an empty one"""
 
-# Columns of `words`, each as long as there are frames; places are such in the block.
-QUERY_ADDRESS_AT = cython.declare(cython.int, 0)
-QUERY_ADDRESS_LENGTH = cython.declare(cython.int, 1)
-RESPONSE_ADDRESS_AT = cython.declare(cython.int, 2)
-RESPONSE_ADDRESS_LENGTH = cython.declare(cython.int, 3)
-QUERY_PORT = cython.declare(cython.int, 4)
-RESPONSE_PORT = cython.declare(cython.int, 5)
-WIRE_AT = cython.declare(cython.int, 6)
-WIRE_LENGTH = cython.declare(cython.int, 7)
-IDENTITY_AT = cython.declare(cython.int, 8)
-IDENTITY_LENGTH = cython.declare(cython.int, 9)
+# Columns of `words`, each as long as there are frames: where the client's address begins in the block, and its length;
+# the same of the server's; both ports; and the same again of the DNS message and of the identity.
 WORDS = cython.declare(cython.int, 10)
 
-# Columns of `octets`.
-OUTCOME = cython.declare(cython.int, 0)
-MESSAGE_TYPE = cython.declare(cython.int, 1)
-FAMILY = cython.declare(cython.int, 2)
-PROTOCOL = cython.declare(cython.int, 3)
-MARKS = cython.declare(cython.int, 4)
+# Columns of `octets`: outcome, type of the message, family, protocol, marks.
 OCTETS = cython.declare(cython.int, 5)
 
-# Bits of MARKS.
+# Bits of the marks.
 NO_TIME = cython.declare(cython.int, 1)
 """no response_time_sec"""
 ABSURD_TIME = cython.declare(cython.int, 2)
@@ -54,13 +41,13 @@ NO_RESPONSE_PORT = cython.declare(cython.int, 8)
 @cython.nogil
 @cython.exceptval(-2)
 def _behind(data: cython.const[cython.uchar][::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """Where the varint at `at` ends; -1 when it does not by `end`, or has more than 64 bits."""
+    """Where a varint ends that has begun before `at`; -1 when it does not by `end`, or has more than 64 bits."""
     number: cython.int
-    for number in range(10):
+    for number in range(9):
         if at >= end:
             return -1
         if data[at] < 128:
-            return -1 if number == 9 and data[at] > 1 else at + 1
+            return -1 if number == 8 and data[at] > 1 else at + 1
         at += 1
     return -1
 
@@ -70,7 +57,7 @@ def _behind(data: cython.const[cython.uchar][::1], at: cython.Py_ssize_t, end: c
 @cython.nogil
 @cython.exceptval(-1, check=True)
 def _varint(data: cython.const[cython.uchar][::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.ulonglong:
-    """The varint that lies from `at` to `end`."""
+    """What the octets from `at` to `end` of a varint say."""
     value: cython.ulonglong = 0
     while end > at:
         end -= 1
@@ -105,12 +92,13 @@ def decode(
     """
     count: cython.Py_ssize_t = len(offsets) - 1
     row: cython.Py_ssize_t
+    place: cython.Py_ssize_t
     at: cython.Py_ssize_t
     end: cython.Py_ssize_t
     limit: cython.Py_ssize_t
     next_: cython.Py_ssize_t
     tag: cython.ulonglong
-    value: cython.ulonglong
+    value: cython.ulonglong = 0
     wire_type: cython.int
     field: cython.uint
     depth: cython.Py_ssize_t
@@ -151,7 +139,7 @@ def decode(
             kind = 0
             family = 0
             protocol = 0
-            marks = 13  # nothing is there yet: no time, no ports
+            marks = NO_TIME | NO_QUERY_PORT | NO_RESPONSE_PORT
             query_at = 0
             query_length = 0
             response_at = 0
@@ -175,31 +163,33 @@ def decode(
                     limit = end
                     continue
                 tag = data[at]
-                if tag < 128:
-                    at += 1
-                else:
+                at += 1
+                if tag > 127:
                     next_ = _behind(data, at, limit)
                     if next_ < 0:
                         good = False
                         break
-                    tag = _varint(data, at, next_)
+                    tag = (tag & 127) | _varint(data, at, next_) << 7
                     at = next_
                 if tag < 8 or tag > most:
                     good = False
                     break
                 wire_type = tag & 7
                 field = tag >> 3
-                if wire_type == 0:
-                    if at < limit and data[at] < 128:
-                        value = data[at]
-                        at += 1
-                    else:
+                if wire_type == 0 or wire_type == 2:
+                    if at >= limit:
+                        good = False
+                        break
+                    value = data[at]
+                    at += 1
+                    if value > 127:
                         next_ = _behind(data, at, limit)
                         if next_ < 0:
                             good = False
                             break
-                        value = _varint(data, at, next_)
+                        value = (value & 127) | _varint(data, at, next_) << 7
                         at = next_
+                if wire_type == 0:
                     if depth != 0:
                         continue
                     if not inside:
@@ -207,13 +197,13 @@ def decode(
                             typed = True
                     elif field == 12:
                         seconds = value
-                        marks &= 14
+                        marks &= ~NO_TIME
                     elif field == 6:
                         query_port = value & most
-                        marks &= 11
+                        marks &= ~NO_QUERY_PORT
                     elif field == 7:
                         response_port = value & most
-                        marks &= 7
+                        marks &= ~NO_RESPONSE_PORT
                     elif field == 1:
                         value &= most
                         if 1 <= value <= 14:
@@ -223,16 +213,6 @@ def decode(
                     elif field == 3:
                         protocol = value & most
                 elif wire_type == 2:
-                    if at < limit and data[at] < 128:
-                        value = data[at]
-                        at += 1
-                    else:
-                        next_ = _behind(data, at, limit)
-                        if next_ < 0:
-                            good = False
-                            break
-                        value = _varint(data, at, next_)
-                        at = next_
                     if value > cython.cast(cython.ulonglong, limit - at):
                         good = False
                         break
@@ -291,23 +271,38 @@ def decode(
                 octets[row] = QUERY
             elif wire_length == 0:
                 octets[row] = NO_DNS
-            octets[MESSAGE_TYPE * count + row] = kind
-            octets[FAMILY * count + row] = min(family, 255)
-            octets[PROTOCOL * count + row] = min(protocol, 255)
-            words[QUERY_ADDRESS_AT * count + row] = query_at
-            words[QUERY_ADDRESS_LENGTH * count + row] = query_length
-            words[RESPONSE_ADDRESS_AT * count + row] = response_at
-            words[RESPONSE_ADDRESS_LENGTH * count + row] = response_length
-            words[QUERY_PORT * count + row] = query_port
-            words[RESPONSE_PORT * count + row] = response_port
-            words[WIRE_AT * count + row] = wire_at
-            words[WIRE_LENGTH * count + row] = wire_length
-            words[IDENTITY_AT * count + row] = identity_at
-            words[IDENTITY_LENGTH * count + row] = identity_length
-            if marks & 1 == 0:
+            # Column after column, in the order above.
+            place = row
+            words[place] = query_at
+            place += count
+            words[place] = query_length
+            place += count
+            words[place] = response_at
+            place += count
+            words[place] = response_length
+            place += count
+            words[place] = query_port
+            place += count
+            words[place] = response_port
+            place += count
+            words[place] = wire_at
+            place += count
+            words[place] = wire_length
+            place += count
+            words[place] = identity_at
+            place += count
+            words[place] = identity_length
+            place = count + row
+            octets[place] = kind
+            place += count
+            octets[place] = min(family, 255)
+            place += count
+            octets[place] = min(protocol, 255)
+            place += count
+            if marks & NO_TIME == 0:
                 # Of 2^63 - 1 microseconds; the fraction may be more than a second, up to some four.
                 if seconds > last_second:
-                    marks |= 2
+                    marks |= ABSURD_TIME
                 else:
                     times[row] = cython.cast(cython.longlong, seconds) * 1000000 + nanoseconds // 1000
-            octets[MARKS * count + row] = marks
+            octets[place] = marks
