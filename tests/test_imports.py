@@ -21,7 +21,7 @@ import pytest
 import tapir.model.messages
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PURE = ("model", "codec", "policy", "zone")
+PURE = ("model", "codec", "policy", "zone", "minimiser")
 
 
 def modules_of(*rooms: str) -> Iterator[str]:

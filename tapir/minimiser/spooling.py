@@ -3,10 +3,10 @@
     magic (8) | salt (16) | records: length u32 | AES-256-GCM of the record, its number for a nonce
 
 The first record says when the interval began and how its clients are counted; each of the others is a block's counted
-responses, with the names that the interval met there: the list that was in use, which may be gone, is not needed. Hashes
-of clients' addresses tell the addresses to anyone who tries them all. So nothing of this can be read without the key,
-which is not beside it, and each file has a key of its own, made of that and its salt. What does not open, such as a
-record that was being written, ends what is read. Numbers are little-endian.
+responses, with the names that the interval met there: the list that was in use, which may be gone, is not needed.
+Hashes of clients' addresses tell the addresses to anyone who tries them all. So nothing of this can be read without
+the key, which is not beside it, and each file has a key of its own, made of that and its salt. What does not open,
+such as a record that was being written, ends what is read. Numbers are little-endian.
 """
 
 import struct
