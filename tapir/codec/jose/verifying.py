@@ -17,6 +17,9 @@ MAX_MESSAGE: Final = 4 << 20
 MAX_HEADER: Final = 4096
 """Characters of a protected header, and of a signature, as they are written."""
 MAX_SIGNATURES: Final = 8
+MAX_VALUES: Final = 1000
+"""How many arrays, objects and members a message may have in all: anybody may send one, and reading JSON takes the
+interpreter for itself. The payload is one text, and counts as one."""
 
 _WHITE: Final = b" \t\r\n"
 _FOREIGN_KEYS: Final = ("jwk", "jku", "x5u", "x5c")
@@ -125,6 +128,8 @@ def _parse_compact(data: bytes) -> tuple[bytes, list[_Signature]]:
 
 
 def _parse_json(data: bytes) -> tuple[bytes, list[_Signature]]:
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
+        raise JwsRejected(Rejection.TOO_LARGE, f"it has more than {MAX_VALUES} members and values")
     try:
         members = load_object(data)
     except JsonError as exc:

@@ -21,6 +21,7 @@ from tapir.codec.jose import (
     sign_compact,
     sign_flattened,
     verify_jws,
+    verifying,
 )
 from tapir.codec.jose.algorithms import JWKOKP
 from tapir.codec.jose.base64url import decode_base64url, encode_base64url
@@ -193,11 +194,20 @@ KID = {"alg": "EdDSA", "kid": "a"}
         (flat(E) | {"signature": part(bytes(63))}, Rejection.BAD_SIGNATURE),
         (flat() | {"signature": "A" * (MAX_HEADER + 4)}, Rejection.TOO_LARGE),
         (general(*[by(A)] * (MAX_SIGNATURES + 1)), Rejection.TOO_LARGE),
+        (b"{" + b",".join(b'"%d":0' % number for number in range(2000)) + b"}", Rejection.TOO_LARGE),
         (b" " * (5 << 20), Rejection.TOO_LARGE),
     ],
 )
 def test_each_way_to_be_wrong_has_one_reason(message, expected):
     assert reason(message) is expected
+
+
+def test_what_anybody_may_send_is_refused_before_it_is_read(monkeypatch):
+    def read(data):
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(verifying, "load_object", read)
+    assert reason(b'{"payload":[' + b"[]," * 1000 + b"[]]}") is Rejection.TOO_LARGE
 
 
 def test_the_size_is_the_callers_to_bound():
