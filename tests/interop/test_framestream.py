@@ -58,7 +58,7 @@ async def receiving(*listeners: FrameListener) -> AsyncIterator[tuple[Listeners,
     serving = Listeners(listeners, deliver, SETTINGS)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serving.serve)
+            nursery.start_soon(serving.serve)  # noqa: ASYNC113 - the kernel holds what comes before it listens
             yield serving, received
             serving.stop()
 

@@ -5,13 +5,16 @@ import json
 import random
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tapir.model.actions import Action
-from tapir.model.blocks import RecordBlock, RecordDelta
+from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
 from tapir.model.names import Name, parse_name
 from tapir.store import feeds
+from tapir.store.blobs import BlobKind
+from tapir.store.database import STATE
 from tapir.store.errors import StoreCorrupt, StoreFull, StoreOutOfStep
 from tapir.store.feeds import FeedStanding, FeedStore
 from tapir.store.zones import ZoneStore
@@ -61,7 +64,7 @@ def rules_of(store: FeedStore) -> dict[Name, Action]:
     return {name: action for part in stored.parts for name, action in part}
 
 
-def run(path: Path, statement: str, *parameters) -> list:
+def run(path: Path, statement: str, *parameters) -> list[Any]:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         return connection.execute(statement, parameters).fetchall()
 
@@ -202,8 +205,8 @@ def test_a_state_that_contradicts_the_rest_is_found(path: Path, spoil) -> None:
     store.commit(1, standing(2), delta(FIRST, {}))
     database = store._database
     with database.writing():
-        state = json.loads(database.get(feeds.BlobKind.STATE, feeds.STATE))
-        database.put(feeds.BlobKind.STATE, feeds.STATE, json.dumps(spoil(state)).encode())
+        state = json.loads(database.get(BlobKind.STATE, STATE))
+        database.put(BlobKind.STATE, STATE, json.dumps(spoil(state)).encode())
     with pytest.raises(StoreCorrupt):
         store.load()
 
@@ -220,7 +223,7 @@ def test_entries_that_do_not_follow_each_other_are_found(path: Path, monkeypatch
     store = FeedStore.open(path)
     store.replace(standing(1), (block(FIRST),))
     store.commit(1, standing(2), RecordDelta())
-    real = feeds.VersionDelta
+    real = VersionDelta
     monkeypatch.setattr(feeds, "VersionDelta", lambda **fields: real(**{**fields, "from_serial": 7}))
     store.commit(2, standing(3), RecordDelta())
     with pytest.raises(StoreCorrupt, match="does not follow"):

@@ -61,7 +61,7 @@ async def serving(
 ) -> AsyncIterator[Room]:
     room = Room(*listeners, limit=limit, settings=settings)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(room.listeners.serve)
+        nursery.start_soon(room.listeners.serve)  # noqa: ASYNC113 - the kernel holds what comes before
         yield room
         room.listeners.stop()
 

@@ -1,5 +1,7 @@
 """What the lists of a feed hold, and what changes of them, against the same done rule by rule."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ def identity(kind: ListKind) -> FeedIdentity:
     return FeedIdentity(source="feed", zone=parse_name("feed.example"), kind=kind, output=parse_name("rpz.example"))
 
 
-def block(rules: dict[str, Action]) -> RecordBlock:
+def block(rules: Mapping[str, Action]) -> RecordBlock:
     return RecordBlock.of((parse_name(name), action) for name, action in rules.items())
 
 
@@ -95,10 +97,10 @@ def test_steps_lead_from_the_lists_before_to_the_lists_after(versions, kind):
             result = transferred(serial, delta=RecordDelta(removed=block(removed), added=block(added)))
         done = taken(held, result, feed, primary="p", epoch=f"e{serial}", now=6)
         for source, step in done.steps.items():
-            removed, added = set(map(format_name, step.removed)), set(map(format_name, step.added))
-            assert removed <= lists[source]
-            assert not added & lists[source]
-            lists[source] = lists[source] - removed | added
+            gone, come = set(map(format_name, step.removed)), set(map(format_name, step.added))
+            assert gone <= lists[source]
+            assert not come & lists[source]
+            lists[source] = lists[source] - gone | come
         for source in lists:
             assert (done.held.digests[source] != held.digests[source]) == (source in done.steps)
         held, before = done.held, after

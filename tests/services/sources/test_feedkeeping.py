@@ -7,7 +7,6 @@ import pytest
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock, RecordDelta
 from tapir.model.names import parse_name
-from tapir.services.sources import feedkeeping
 from tapir.services.sources.feedkeeping import FeedArchive
 from tapir.store.errors import StoreCorrupt, StoreFull
 from tapir.store.feeds import FeedStanding, FeedStore
@@ -113,7 +112,7 @@ def test_a_disk_that_gives_nothing_is_no_damage(path: Path, monkeypatch) -> None
         raise StoreFull(path=where, reason="I/O error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(feedkeeping.FeedStore, "open", full)
+        patch.setattr(FeedStore, "open", full)
         with pytest.raises(StoreFull):
             archive.open(NOW)
     opened = archive.open(NOW)

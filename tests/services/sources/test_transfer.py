@@ -85,7 +85,8 @@ class World:
         held, serial = request.held, self.serial
         if held is not None and held != serial and not is_newer(serial, held):
             raise TransferError(zone=ZONE, fault=Fault.ROLLBACK, detail=f"{serial} is not newer than {held}")
-        content, delta = (block(self.rules),), None
+        content: tuple[RecordBlock, ...] | None = (block(self.rules),)
+        delta: RecordDelta | None = None
         if held == serial and not request.whole:
             content = None
         elif held is not None and not request.whole and self.incremental and held in self.versions:

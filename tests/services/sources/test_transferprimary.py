@@ -209,7 +209,7 @@ async def test_a_name_is_looked_up_each_time(
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (addresses.pop(0), port))]
 
-    monkeypatch.setattr(transferprimary.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     primary = PrimarySettings(host="primary.example")
     for _ in range(2):
         await primaries.transfer(primary, TransferRequest(zone=ZONE, held=None), clock=clock)
