@@ -161,7 +161,7 @@ KID = {"alg": "EdDSA", "kid": "a"}
         (GOOD.replace(b".", b"\n.", 1), Rejection.MALFORMED),
         (HEADER + b"." + BODY[:-1] + b"p." + SIGNED, Rejection.MALFORMED),  # a spare bit
         (sign_flattened(PAYLOAD, A)[:-1] + b',"payload":"AA"}', Rejection.MALFORMED),  # a member twice
-        (sign_flattened(PAYLOAD, A)[:-1] + b',"more":' + b"[" * 100_000 + b"}", Rejection.MALFORMED),
+        (sign_flattened(PAYLOAD, A)[:-1] + b',"more":' + b"[" * 100_000 + b"}", Rejection.TOO_LARGE),
         (sign_flattened(PAYLOAD, A)[:-1] + b',"more":' + b"1" * 10_000 + b"}", Rejection.MALFORMED),
         (sign_flattened(PAYLOAD, A)[:-1] + b',"more":NaN}', Rejection.MALFORMED),
         ({"payload": 1}, Rejection.MALFORMED),
