@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
-import httpx  # noqa: ASYNC127  see docs/decisions/dependencies.md
+import httpx
 
 from tapir.model.errors import TapirError
 from tapir.transport.tls import client_context

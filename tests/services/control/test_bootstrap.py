@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
-import httpx  # noqa: ASYNC127  see docs/decisions/dependencies.md
+import httpx
 import pytest
 import trio
 from certificates import Authority
