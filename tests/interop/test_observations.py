@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -122,15 +123,16 @@ async def broker(make_broker: Callable[..., Broker]) -> Broker:
     return broker
 
 
-async def test_of_many_messages_each_is_taken_or_counted(broker: Broker, pop: Pop, campaign: object) -> None:
+@pytest.mark.parametrize("window", [1000, 10])
+async def test_of_many_messages_each_is_taken_or_counted(broker: Broker, pop: Pop, campaign: Any, window: int) -> None:
     """As many as a day brings, every third wrong: the counts are exact, and the zone is what was valid."""
-    count = campaign.rounds(100_000)  # type: ignore[attr-defined]
-    configure(pop, f"mqtt://127.0.0.1:{broker.port}", CORE, OTHER, signers=["core"])
+    count = campaign.rounds(100_000)
+    configure(pop, f"mqtt://127.0.0.1:{broker.port}", CORE, OTHER, mqtt={"receive-maximum": window}, signers=["core"])
     await trio.to_thread.run_sync(pop.start)
     await until(lambda: mqtt(pop)["state"] == "connected", "the session")
     oracle, expected = Oracle(), Counter[str]()
     async with core(broker.port) as client:
-        dice = campaign.random()  # type: ignore[attr-defined]
+        dice = campaign.random()
         await publish_all(client, storm(count, dice, oracle, expected))
         await until(lambda: counters(pop)["messages"] >= count, "all messages", 600)
     assert dict(counters(pop)) == dict(expected)
