@@ -20,7 +20,9 @@ from tapir.kernels.wellknown import NameIndex
 from tapir.model.blocks import NameBlock
 from tapir.model.names import Name
 
-_MOST: Final = 1 << 30
+_MOST: Final = 10_000_000
+_OCTETS: Final = 1 << 30
+"""A few octets of a file can stand for words without end, so these are counted."""
 _STAR: Final = b"\x01*"
 
 
@@ -100,7 +102,10 @@ def index_names(dawg: Dawg, secret: bytes) -> WellKnownNames:
     lengths = np.zeros(len(dawg) + 1, np.int64)
     kinds = np.zeros(len(dawg), np.uint8)
     parts: list[bytes] = []
-    for block, places in dawg.names():
+    walk = dawg.names()
+    for block, places in walk:
+        if walk.characters > _OCTETS:
+            raise DawgError(f"its names have more octets than can be looked up ({_OCTETS})")
         if not len(block):
             continue
         rows = np.frombuffer(places, np.uint32) - 1
@@ -114,7 +119,5 @@ def index_names(dawg: Dawg, secret: bytes) -> WellKnownNames:
         kinds[rows] = np.where(wild, WILDCARD, EXACT)
         parts.append(block.data)
     offsets = np.cumsum(lengths)
-    if offsets[-1] > np.iinfo(np.uint32).max:
-        raise DawgError(f"its names have {offsets[-1]} octets, more than a list can hold")
     data = np.frombuffer(concatenated(parts), np.uint8)
     return WellKnownNames(data, offsets.astype(np.uint32), kinds, secret)

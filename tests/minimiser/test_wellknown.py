@@ -9,7 +9,7 @@ from dnstap_frames import dns_message, frame, question, response
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapir.codec.dawg import Dawg, encode_dawg, parse_dawg
+from tapir.codec.dawg import Dawg, DawgError, encode_dawg, parse_dawg
 from tapir.codec.dnstap import decode
 from tapir.kernels.wellknown import NameIndex
 from tapir.minimiser.wellknown import WellKnownNames, index_names
@@ -150,6 +150,17 @@ def test_words_that_are_no_names_keep_their_rows() -> None:
         sorted(words).index("d."),
         -1,
     ]
+
+
+def test_a_list_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    dawg = dawg_of("a.", "b.", "c.")
+    monkeypatch.setattr("tapir.minimiser.wellknown._OCTETS", 5)
+    with pytest.raises(DawgError, match="octets"):
+        index_names(dawg, SECRET)
+    monkeypatch.setattr("tapir.minimiser.wellknown._MOST", 2)
+    with pytest.raises(DawgError, match="3 words"):
+        index_names(dawg, SECRET)
+    assert repr(index_of("a.", "b.")) == "<WellKnownNames: 2 rows>"
 
 
 def test_an_empty_list_finds_nothing() -> None:
