@@ -15,19 +15,12 @@ OK = cython.declare(cython.int, 0)
 UNPARSABLE = cython.declare(cython.int, 5)
 NO_QUESTION = cython.declare(cython.int, 6)
 
-# Columns of `numbers`, each as long as there are rows.
-FLAGS = cython.declare(cython.int, 0)
-RCODE = cython.declare(cython.int, 1)
-QTYPE = cython.declare(cython.int, 2)
-QCLASS = cython.declare(cython.int, 3)
-QUESTIONS = cython.declare(cython.int, 4)
+# Columns of `numbers`, each as long as there are rows: flags, response code, type, class, how many questions; and three
+# that `dnsrecords` fills.
 NUMBERS = cython.declare(cython.int, 8)
 
-# Columns of `places`.
-NAME_AT = cython.declare(cython.int, 0)
-NAME_LENGTH = cython.declare(cython.int, 1)
-SENT_AT = cython.declare(cython.int, 2)
-BEHIND = cython.declare(cython.int, 3)
+# Columns of `places`: where the name begins in `names`, its length, where it begins as it was sent, and where in the
+# block the questions end.
 PLACES = cython.declare(cython.int, 4)
 
 
@@ -213,8 +206,8 @@ def read(
     """Read the messages, of which number i lies from `wires_at[i]` on, into the columns; returns how many octets of
     `names` are filled.
 
-    `numbers` and `places` hold their columns one after the other. A row's `outcome` becomes UNPARSABLE or NO_QUESTION
-    if it is so. The columns are of the first question; RCODE is that of the header, BEHIND where the questions end. The
+    `numbers` and `places` hold their columns one after the other. A row's `outcome` becomes UNPARSABLE, with columns of
+    zeros, or NO_QUESTION if it is so. The columns are of the first question; the response code is the header's. The
     name in lower case lies in `names`, and behind it as it was sent if that differs: `names` needs 510 octets for each
     row that has one. Hashes are of the name in lower case, keyed with `secret`, two words. `state` is scratch, two.
     """
@@ -229,6 +222,11 @@ def read(
     questions: cython.int
     number: cython.int
     upper: cython.bint
+    place: cython.Py_ssize_t
+    name_at: cython.Py_ssize_t
+    sent_at: cython.Py_ssize_t
+    qtype: cython.int
+    qclass: cython.int
     if len(secret) != 2:
         raise ValueError("the key of the hashes is not of two words")
     if len(numbers) < NUMBERS * count or len(places) < PLACES * count or len(hashes) < count:
@@ -242,11 +240,14 @@ def read(
             if end - begin < 12:
                 outcomes[row] = UNPARSABLE
                 continue
-            numbers[FLAGS * count + row] = _word(data, begin + 2)
-            numbers[RCODE * count + row] = data[begin + 3] & 15
             at = begin + 12
             questions = 0 if at == end else _word(data, begin + 4)
             state[0] = 16 * (end - begin)
+            size = 0
+            name_at = to
+            sent_at = to
+            qtype = 0
+            qclass = 0
             for number in range(questions):
                 start = at
                 at = _walk(data, begin, start, end, state)
@@ -255,31 +256,46 @@ def read(
                     break
                 if number == 0:
                     size = state[1]
-                    places[NAME_AT * count + row] = to
-                    places[SENT_AT * count + row] = to
-                    places[NAME_LENGTH * count + row] = size
                     if at - start == size:
                         upper = _lower(data, start, size, names, to, secret, hashes, row)
                     else:
                         _copy(data, begin, start, names, to + size)
                         upper = _lower(names, to + size, size, names, to, secret, hashes, row)
-                    if upper:
-                        _copy(data, begin, start, names, to + size)
-                        places[SENT_AT * count + row] = to + size
-                        to += size
                     to += size
+                    if upper:
+                        _copy(data, begin, start, names, to)
+                        sent_at = to
+                        to += size
                     if end - at >= 2:
-                        numbers[QTYPE * count + row] = _word(data, at)
+                        qtype = _word(data, at)
                     if end - at >= 4:
-                        numbers[QCLASS * count + row] = _word(data, at + 2)
+                        qclass = _word(data, at + 2)
                 at = min(at + 4, end)
             if at < 0:
                 outcomes[row] = UNPARSABLE
+                to = name_at
                 continue
             if questions == 0:
                 outcomes[row] = NO_QUESTION
-            numbers[QUESTIONS * count + row] = questions
-            places[BEHIND * count + row] = at
+            # Column after column, in the order above.
+            place = row
+            numbers[place] = _word(data, begin + 2)
+            place += count
+            numbers[place] = data[begin + 3] & 15
+            place += count
+            numbers[place] = qtype
+            place += count
+            numbers[place] = qclass
+            place += count
+            numbers[place] = questions
+            place = row
+            places[place] = name_at
+            place += count
+            places[place] = size
+            place += count
+            places[place] = sent_at
+            place += count
+            places[place] = at
     return to
 
 
