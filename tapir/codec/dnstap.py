@@ -93,8 +93,8 @@ class DecodedBlock:
     """The columns of a block: row i is what its frame i says, 0 what it does not.
 
     Addresses, identity and the DNS message are places in `frames.data`, names places in `names`: where one begins, and
-    its length. The columns from `flags` on mean something in rows that are OK, and but for the question in those without
-    one. Nobody writes into a block.
+    its length. The columns from `flags` on mean something in rows that are OK; those that are not of the question do so
+    in rows without one, too. Nobody writes into a block.
     """
 
     frames: FrameBlock
