@@ -155,6 +155,15 @@ async def test_the_rules_of_the_format(hand: Hand) -> None:
     rules["old.example."] = "NXDOMAIN"
     await zone(rules)
 
+    # One that holds for ever, for all that a calendar knows, is shown all the same.
+    ever = message("core", at(8.5), [domain("ever.example", at(8.5), 1 << 62)])
+    assert await say(ever) == {"messages": 1, "added": 1}
+    rules["ever.example."] = "NXDOMAIN"
+    await zone(rules)
+    assert "no time of this calendar" in hand.pop.command("explain", "ever.example").stdout
+    for words in (("explain", "ever.example", "--json"), ("sources",), ("names", "core"), ("status",)):
+        hand.pop.command(*words)
+
     # Who may sign for which.
     assert await say(message("core", at(9), [domain("x.example", at(9))]), key=OTHER) == {
         "messages": 1,

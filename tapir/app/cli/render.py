@@ -321,5 +321,8 @@ def clock_time(microseconds: int) -> str:
 
 
 def minute(microseconds: int) -> str:
-    """A wall-clock time to the minute, in UTC."""
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    """A wall-clock time to the minute, in UTC; an observation may hold for longer than calendars have years."""
+    try:
+        return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError):
+        return "no time of this calendar"

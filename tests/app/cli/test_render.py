@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from tapir.app.cli.explanation import render_explanation
-from tapir.app.cli.render import age, ago, duration, node_line, render_status, render_top
+from tapir.app.cli.render import age, ago, duration, minute, node_line, render_status, render_top
 
 NOW = 1_000_000_000.0
 AT = int((NOW - 90) * 1_000_000)
@@ -241,3 +241,9 @@ def test_lengths_of_time_fit_their_column():
     assert [age(int((NOW - length) * 1e6), NOW) for length in seconds] == ["0 s", "59 s", "59 min", "47 h", "400 days"]
     assert age(None, NOW) == "never"
     assert [duration(length) for length in (0.25, 59, 61, 3700)] == ["250 ms", "59 s", "1 min 1 s", "1 h 1 min"]
+
+
+def test_a_name_that_holds_longer_than_calendars_do_is_explained() -> None:
+    assert minute(1_700_000_000_000_000) == "2023-11-14 22:13 UTC"
+    assert minute((1 << 63) - 1) == "no time of this calendar"
+    assert minute(-(1 << 62)) == "no time of this calendar"
