@@ -18,6 +18,7 @@ from tapir.services.control.api_desk import Desk
 from tapir.services.control.documents import (
     feed_text,
     is_zone,
+    list_heads,
     reaper_slots,
     record_text,
     relative_to,
@@ -59,10 +60,10 @@ async def _reaper_stats(desk: Desk, post: DebugPost) -> Response:
     found: dict[str, dict[int, tuple[str, ...]]] = {}
     later = 0
     source_of = desk.refs.source
-    for source in sources.sources:
-        if source_of is not None and source.kind is ListKind.DOUBT and source.active and source.origin == "mqtt":
+    for _, key, source in list_heads(each for each in sources.sources if each.kind is ListKind.DOUBT):
+        if source_of is not None and source.origin == "mqtt":
             export: ObservationsExport = await desk.ask(source_of(source.id), GetObservationsExport())
-            found[source.name], more = await desk.run_blocking(reaper_slots, export.observations)
+            found[key], more = await desk.run_blocking(reaper_slots, export.observations)
             later += more
     text = f"{later} further names go later" if later else await well(desk)
     return debug_response(DebugResponse(reaper=found, msg=text))

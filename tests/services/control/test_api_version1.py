@@ -436,6 +436,9 @@ async def test_reaper_stats_have_what_goes_next():
                 "1970-01-01T00:05:00Z": ["later.example."],
             }
         }
+        # Two sources of one list are two entries, as in `filterlists`.
+        parts.sources = tuple(source(id_, "dns-tapir", ListKind.DOUBT, origin="mqtt") for id_ in ("t", "u"))
+        assert [*(await GoCli(client, KEY).debug("reaper-stats"))["ReaperStats"]] == ["dns-tapir", "u"]
 
 
 async def test_the_zone_in_words():
