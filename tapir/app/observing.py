@@ -6,6 +6,7 @@ import attrs
 
 from tapir.app.config import Config, SourceConfig
 from tapir.app.config.settings import BootstrapConfig
+from tapir.app.mapping import running_sources
 from tapir.app.uplink import learned_bootstrap
 from tapir.model.names import Name
 from tapir.services.sources.bootstrap import BootstrapSettings
@@ -17,6 +18,12 @@ def observation_settings(source: SourceConfig, config: Config, *, zone: Name, st
     observed, keystore = source.observations, config.keystore
     if observed is None or keystore is None:
         raise AssertionError(f"{source.id} has no topic, or no keys")  # the configuration sees to that
+    sharing = [
+        each
+        for each in running_sources(config)
+        if each.observations is not None and each.observations.topic == observed.topic
+    ]
+    own = source.name, source.kind
     return ObservationSettings(
         id=source.id,
         name=source.name,
@@ -27,6 +34,7 @@ def observation_settings(source: SourceConfig, config: Config, *, zone: Name, st
         keystore=keystore,
         signers=observed.signers,
         broad=source.broad,
+        neighbours=frozenset((each.name, each.kind) for each in sharing) - {own},
         reaper_interval=observed.reaper_interval,
         bootstrap=_bootstrap(source, config, observed.bootstrap),
     )

@@ -16,7 +16,7 @@ from peers import Pop
 from tapir.codec.rfc3339 import format_time
 from tapir.transport.mqtt.client import MqttClient
 
-TOPICS = {"core": "obs/doubt", "denied": "obs/deny", "allowed": "obs/allow"}
+TOPICS = {"core": "obs/shared", "denied": "obs/deny", "allowed": "obs/shared"}
 LISTS = {"core": (LIST, "doubtlist"), "denied": ("denied", "denylist"), "allowed": ("allowed", "allowlist")}
 
 
@@ -178,8 +178,10 @@ async def test_the_rules_of_the_format(hand: Hand) -> None:
     # The list says which one it is, and the topic does not.
     assert await say(message("denied", at(9), [domain("y.example", at(9))])) == {"messages": 1, "wrong-list": 1}
 
-    # A list that allows, by MQTT, too.
-    assert (await say(message("allowed", at(9), [domain("bad.example", at(9))]), "allowed"))["added"] == 1
+    # A list that allows, by MQTT, too; and of two lists on one topic each takes what is for it.
+    assert await say(message("allowed", at(9), [domain("bad.example", at(9))])) == {"messages": 1, "other-list": 1}
+    await until(lambda: counters(hand.pop, "allowed")["added"] == 1, "what is allowed")
+    assert counters(hand.pop, "allowed")["wrong-list"] == 1, "what is for the list of another topic"
     del rules["bad.example."]
     await zone(rules)
 

@@ -28,7 +28,6 @@ from tapir.services.sources.expiry import seconds_to_boundary
 from tapir.services.sources.observations_blocks import next_blocks
 from tapir.services.sources.observations_counting import Counts
 from tapir.services.sources.observations_desk import KeysMissing, ObservationDesk, Outcome
-from tapir.services.sources.observations_reading import ReadingSettings
 from tapir.services.sources.observations_settings import (
     Bootstrapped,
     MakeBootstrapper,
@@ -74,15 +73,7 @@ class ObservationSource(Actor[ObservationMessage]):
         self._clock = clock
         self._bootstrapper = bootstrapper
         self._desk = ObservationDesk(
-            store_path=settings.store_path,
-            keystore=settings.keystore,
-            reading=ReadingSettings(
-                name=settings.name,
-                kind=settings.kind,
-                zone=settings.zone,
-                signers=settings.signers,
-                broad=settings.broad,
-            ),
+            store_path=settings.store_path, keystore=settings.keystore, reading=settings.reading
         )
         self._open = False
         self._trouble = ""

@@ -7,10 +7,10 @@ from typing import Final
 import attrs
 
 from tapir.policy.observed import Tally
-from tapir.services.sources.observations_reading import DUPLICATE, Read
+from tapir.services.sources.observations_reading import DUPLICATE, OTHER_LIST, Read
 
-QUIET: Final = frozenset({DUPLICATE, "stale", "expired"})
-"""What is nobody's fault: a broker that delivers twice, a queue that was long."""
+QUIET: Final = frozenset({DUPLICATE, OTHER_LIST, "stale", "expired"})
+"""What is nobody's fault: a broker that delivers twice, a queue that was long, a topic of several lists."""
 _INTERVAL: Final = 900 * 1_000_000
 
 

@@ -23,6 +23,8 @@ from tapir.services.sources.suffixes import load_suffix_test
 
 DUPLICATE: Final = "duplicate"
 WRONG_LIST: Final = "wrong-list"
+OTHER_LIST: Final = "other-list"
+"""for a source of ours that hears the same topic"""
 NOT_A_NAME: Final = "not-a-name"
 PAYLOAD: Final = "payload-"
 """Before the reasons for which a payload is refused, since some have the words of those for a signature."""
@@ -32,13 +34,17 @@ _REASONS: Final = {verdict: reason.replace("_", "-") for reason, verdict in VERD
 
 @attrs.frozen(kw_only=True)
 class ReadingSettings:
-    """For which list messages are, and who may sign them; None: every key of the keystore."""
+    """For which list messages are, and who may sign them; None: every key of the keystore.
+
+    `neighbours` are lists of other sources that hear the same topic.
+    """
 
     name: str
     kind: ListKind
     zone: Name
     signers: Collection[str] | None = None
     broad: bool = False
+    neighbours: frozenset[tuple[str, ListKind]] = frozenset()
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -105,7 +111,11 @@ class Reader:
             except ObservationsRefused as exc:
                 refuse(PAYLOAD + exc.reason.value, exc.detail)
                 continue
-            if (observations.source, observations.kind) != (self._settings.name, self._settings.kind):
+            said = observations.source, observations.kind
+            if said in self._settings.neighbours:
+                refused[OTHER_LIST] += 1
+                continue
+            if said != (self._settings.name, self._settings.kind):
                 refuse(WRONG_LIST, self._wrong_list(observations))
                 continue
             if observations.refused:

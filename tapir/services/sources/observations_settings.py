@@ -13,6 +13,7 @@ from tapir.model.messages.observations import BootstrapAgain, GetObservations, G
 from tapir.model.names import Name
 from tapir.services.sources.bootstrap import BootstrapFailed, Bootstrapper, BootstrapResult, BootstrapSettings
 from tapir.services.sources.bootstrap_client import HttpBootstrapper
+from tapir.services.sources.observations_reading import ReadingSettings
 
 
 @attrs.frozen(kw_only=True)
@@ -29,9 +30,23 @@ class ObservationSettings:
     signers: tuple[str, ...] | None = None
     """`kid`s; None for every key of the keystore"""
     broad: bool = False
+    neighbours: frozenset[tuple[str, ListKind]] = frozenset()
+    """lists of other sources that hear the same topics"""
     reaper_interval: int = 60
     bootstrap: BootstrapSettings | None = None
     report_interval: float = 10.0
+
+    @property
+    def reading(self) -> ReadingSettings:
+        """What decides whether a message is for this list."""
+        return ReadingSettings(
+            name=self.name,
+            kind=self.kind,
+            zone=self.zone,
+            signers=self.signers,
+            broad=self.broad,
+            neighbours=self.neighbours,
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -358,6 +358,19 @@ async def test_each_way_to_be_wrong_is_counted_by_its_reason(
         assert "1 refused as wrong-list" in caplog.text
 
 
+async def test_a_topic_of_several_lists_is_nobodys_fault(
+    run_source: RunSource, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with run_source(neighbours=frozenset({("denied", ListKind.DENY)})) as rig:
+        with caplog.at_level(logging.WARNING):
+            await rig.send(signed(payload([("a.example", 1, rig.now, 60)], source="denied", kind=ListKind.DENY)))
+            assert not caplog.records
+            await rig.send(signed(payload([("b.example", 1, rig.now, 60)], source="denied", kind=ListKind.ALLOW)))
+        assert "wrong-list" in caplog.text
+        assert await rig.counters() == {"messages": 2, "added": 0, "removed": 0, "other-list": 1, "wrong-list": 1}
+        assert rig.names == {}
+
+
 async def test_any_kind_of_list_may_be_fed(run_source: RunSource, autojump_clock: MockClock) -> None:
     async with run_source(kind=ListKind.ALLOW, name="allowed") as rig:
         now = rig.now
