@@ -163,3 +163,23 @@ def test_where_to_bootstrap_from_may_be_learned(loaded, tmp_path):
     settings = settings_of(config, tmp_path)
     assert settings.bootstrap is not None
     assert settings.bootstrap.servers == ("192.0.2.9:5455",)
+
+
+def test_lists_of_one_topic_know_of_each_other(write_config, tmp_path):
+    others = {
+        "same": {**SOURCE, "type": "denylist"},
+        "else": {**SOURCE, "name": "b", "topic": "obs/other"},
+        "off": {**SOURCE, "name": "c", "active": "false"},
+    }
+    text = text_of(SOURCE) + "".join(
+        f"  {name}:\n" + "".join(f"    {key}: {value}\n" for key, value in keys.items())
+        for name, keys in others.items()
+    )
+    config = load(write_config(more=MORE, sources=text))
+    found = {
+        source.id: observation_settings(source, config, zone=config.zone.name, store_path=tmp_path).neighbours
+        for source in config.sources
+        if source.id != "off"
+    }
+    doubt, deny = ("dns-tapir", ListKind.DOUBT), ("dns-tapir", ListKind.DENY)
+    assert found == {"core": {deny}, "same": {doubt}, "else": frozenset()}
