@@ -5,12 +5,11 @@ published for a minute, and how many when as many come as the broker takes. None
 in the end. After a restart all is served at once, and a secondary transfers nothing.
 """
 
-import contextlib
 import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import dns.message
@@ -42,12 +41,6 @@ def pop(tmp_path: Path) -> Iterator[Pop]:
     yield pop
     if pop.daemon is not None:
         pop.stop()
-
-
-@pytest.fixture
-def stack() -> Iterator[contextlib.ExitStack]:
-    with contextlib.ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture
@@ -102,7 +95,7 @@ class Notified:
             octets, address = await self.socket.recvfrom(4096)
             query = dns.message.from_wire(octets)
             await self.socket.sendto(dns.message.make_response(query).to_wire(), address)
-            if query.answer:  # without, it is one that was not answered in time, once more
+            if query.answer:  # without, it is the question which version we have
                 self.serial = query.answer[0][0].serial
             self.news.set()
             self.news = trio.Event()
@@ -111,6 +104,14 @@ class Notified:
         """Return once there is another serial."""
         while self.serial == before:
             await self.news.wait()
+
+
+@pytest.fixture
+async def notified() -> AsyncIterator[Notified]:
+    notified = Notified()
+    with notified.socket:
+        await notified.socket.bind(("127.0.0.1", 0))
+        yield notified
 
 
 async def measure_single(sender: MqttClient, notified: Notified, topic: str) -> float:
@@ -150,10 +151,7 @@ async def measure_rate(pop: Pop, sender: MqttClient, topic: str, what: str, mess
     return len(messages) / took
 
 
-async def test_from_the_broker_to_notify(pop: Pop, broker: Broker, stack: contextlib.ExitStack) -> None:
-    notified = Notified()
-    await notified.socket.bind(("127.0.0.1", 0))
-    stack.callback(notified.socket.close)
+async def test_from_the_broker_to_notify(pop: Pop, broker: Broker, notified: Notified) -> None:
     pop.add_source("bulk", "denylist", make_names(NAMES))
     configure(pop, f"mqtt://127.0.0.1:{broker.port}")
     topic = pop.sources["core"]["topic"]
