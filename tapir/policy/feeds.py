@@ -129,4 +129,3 @@ def _admitted(
             refused[reason] = refused.get(reason, 0) + count
     admitted: npt.NDArray[np.uint32] = which[verdicts == 0]
     return admitted
-
