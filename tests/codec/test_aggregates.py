@@ -2,9 +2,11 @@
 
 import json
 
+import httpx
 import pytest
 from aggregate_receiver import DAY, SKEW, AggregateReceiver
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from http_servers import serving
 from hypothesis import given
 from hypothesis import strategies as st
 from josepy.jwk import JWKEC
@@ -283,3 +285,17 @@ def test_only_ed25519_signs() -> None:
 def test_who_we_say_we_are() -> None:
     assert user_agent(version="1.2.3", system="Linux", machine="x86_64") == "edm/1.2.3 linux/amd64"
     assert user_agent(version="1.2.3", system="Linux", machine="riscv64") == "edm/1.2.3 linux/riscv64"
+
+
+async def test_it_arrives_as_it_was_made(receiver: AggregateReceiver) -> None:
+    async with serving(receiver.script) as server, httpx.AsyncClient(trust_env=False) as client:
+        url = aggregate_url(f"http://{server.address}/")
+        made = build_request(b"payload", NAME, url=url, key=KEY, agent="edm/1 linux/amd64", now=NOW * SECOND)
+        answer = await client.post(made.url, content=made.body, headers=made.headers)
+        verdict = judge_answer(answer.status_code, answer.headers.get("location"), url=made.url)
+        assert verdict == Receipt(
+            location=f"http://{server.address}/api/v1/aggregates/{'0' * 24}", aggregate_id="0" * 24
+        )
+    (asked,) = server.asked
+    assert [asked.headers[name.lower()] for name, _ in made.headers] == [value for _, value in made.headers]
+    assert "transfer-encoding" not in asked.headers
