@@ -45,17 +45,21 @@ if TYPE_CHECKING:
 DIGEST: Final = 12
 
 _MINUTE: Final = 60_000_000
+_NOTED: Final = 30 * 86_400_000_000
 _WINDOW: Final = 4
 """how many names are looked at for one that makes room"""
 
 
 @attrs.frozen(kw_only=True)
 class Retention:
-    """How much is kept: names until `age` microseconds after they were last in use, and so many names and events."""
+    """How much is kept: names until `age` microseconds after they were last in use, and so many names and events.
 
-    age: int = 180 * 86_400_000_000
+    An age of None is for ever.
+    """
+
+    age: int | None = 90 * 86_400_000_000
     names: int = 50_000_000
-    events: int = 1_000_000
+    events: int = 2_000_000
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -167,7 +171,7 @@ class SeenStore:
         with self._file.call():
             with self._file.reading() as (transaction, seen, _):
                 found, self._place = _window(transaction, seen, self._place, limit)
-            oldest = (now - self.retention.age) // _MINUTE
+            oldest = 0 if self.retention.age is None else (now - self.retention.age) // _MINUTE
             gone = [key for key, value in found if int.from_bytes(value) < oldest]
             if gone:
                 with self._file.writing(len(gone)) as (transaction, seen, _):
@@ -230,7 +234,8 @@ class SeenStore:
         """The first row of each name that is not there, and those whose minute is to be set anew; in order."""
         heads = np.frombuffer(b"".join(keys), dtype=np.dtype([("head", ">u8"), ("tail", ">u4")]))["head"]
         order = np.argsort(heads, kind="stable")
-        stale = minute - self.retention.age // _MINUTE // 8
+        # Also where all are kept for ever: who decides otherwise later should find times that say something.
+        stale = minute - (_NOTED if self.retention.age is None else self.retention.age // 8) // _MINUTE
         fresh: dict[bytes, int] = {}
         renewed: list[bytes] = []
         with self._file.reading() as (transaction, seen, _):

@@ -124,6 +124,17 @@ def test_use_is_noted_when_it_is_news(path: Path) -> None:
     store.close()
 
 
+def test_names_may_be_kept_for_ever(path: Path) -> None:
+    store = SeenStore.open(path, Retention(age=None))
+    report(store, "a", "b")
+    assert report(store, "a", now=MAY + 31 * DAY) == []
+    assert store.sweep(now=MAY + 100_000 * DAY) == 0
+    store.retention = Retention(age=30 * DAY)
+    assert store.sweep(now=MAY + 60 * DAY) == 1
+    assert report(store, "a", "b", now=MAY + 60 * DAY) == [1]
+    store.close()
+
+
 def test_steps_of_a_sweep_come_around(path: Path) -> None:
     store = SeenStore.open(path, Retention(age=DAY))
     report(store, *(f"n{number}" for number in range(100)))

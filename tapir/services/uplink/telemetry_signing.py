@@ -44,7 +44,7 @@ class SealedStatus:
 
 def seal_status(settings: SigningSettings, status: FunctionStatus) -> SealedStatus:
     """`status` in the name of this edge, signed. Blocks. Raises SigningError."""
-    key = _read_key(settings.key)
+    key = read_key(settings.key)
     edge_id = _edge_id(settings, key)
     topic = settings.topic
     if EDGE_ID in topic:
@@ -69,7 +69,8 @@ def _edge_id(settings: SigningSettings, key: SigningKey) -> str:
         raise SigningError(f"{settings.certificate}: {exc}") from None
 
 
-def _read_key(path: Path) -> SigningKey:
+def read_key(path: Path) -> SigningKey:
+    """The key in this file. Blocks. Raises SigningError."""
     try:
         return parse_signing_key(_read(path))
     except KeyDocumentError as exc:
