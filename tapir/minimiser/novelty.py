@@ -26,7 +26,8 @@ _WAYS: Final = 8
 class RecentNames:
     """Names that came lately, `entries` of them at most, by the hashes of one secret; eight octets each.
 
-    All is taken when it is made, and used as it fills. Safe for any number of threads, one at a time.
+    When it is half full it knows nearly all of them, and some nine of ten when it is full. Its memory is asked for when
+    it is made, and used as it fills. Safe for any number of threads, one at a time.
     """
 
     def __init__(self, entries: int, *, refresh: int) -> None:

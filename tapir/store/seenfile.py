@@ -32,6 +32,7 @@ _SLACK: Final = 32 << 20
 _PAGES_A_CHANGE: Final = 4
 _SECRET: Final = 32
 _DATABASES: Final = (b"about", b"seen", b"outbox")
+_OTHER_FORMAT: Final = "LMDB data format"
 _CORRUPT: Final = (
     lmdb.CorruptedError,
     lmdb.PageNotFoundError,
@@ -162,6 +163,8 @@ def _told(path: Path) -> Iterator[None]:
     except _CORRUPT as exc:
         raise StoreCorrupt(path=path, reason=str(exc)) from exc
     except lmdb.Error as exc:
+        if _OTHER_FORMAT in str(exc):  # py-lmdb's own error, of no class of its own
+            raise StoreFormatUnknown(path=path, reason=str(exc)) from exc
         raise StoreFull(path=path, reason=str(exc)) from exc
     except OSError as exc:
         raise StoreFull(path=path, reason=exc.strerror or str(exc)) from exc

@@ -15,7 +15,7 @@ from tapir.store import seenfile
 from tapir.store.errors import StoreCorrupt, StoreFormatUnknown, StoreFull
 from tapir.store.quarantine import quarantine
 from tapir.store.seen import Retention, SeenStore
-from tapir.store.seencheck import find_damage
+from tapir.store.seencheck import find_damage, read_all
 
 DAY = 86_400_000_000
 MINUTE = 60_000_000
@@ -316,6 +316,16 @@ def test_an_environment_of_something_else_is_corrupt(path: Path) -> None:
         SeenStore.open(path)
 
 
+def test_a_file_of_another_lmdb_is_of_an_unknown_format(path: Path) -> None:
+    SeenStore.open(path).close()
+    octets = bytearray(path.read_bytes())
+    for page in (0, 4096):  # behind the head of the page and the magic number
+        octets[page + 20 : page + 24] = (7).to_bytes(4, "little")
+    path.write_bytes(octets)
+    with pytest.raises(StoreFormatUnknown):
+        SeenStore.open(path)
+
+
 def test_a_folder_that_is_not_there_is_full(path: Path) -> None:
     with pytest.raises(StoreFull):
         SeenStore.open(path / "deeper" / "seen.mdb")
@@ -362,6 +372,7 @@ def mark(path: Path, ends: int) -> None:
 def test_damage_is_looked_for_after_a_process_ended_within_a_call(path: Path) -> None:
     filled(path)
     assert find_damage(path) is None
+    read_all(path)
     mark(path, 1)
     store = SeenStore.open(path)
     assert len(report(store, "n1", "new")) == 1

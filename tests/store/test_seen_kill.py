@@ -14,6 +14,7 @@ from sightings import MAY, named, sightings_of
 from tapir.store.seen import SeenStore
 
 ROUNDS = 100
+DAMAGED = 60
 TESTS = Path(__file__).resolve().parents[1]
 
 REPORTER = """
@@ -69,6 +70,24 @@ assert store.statistics().events == 200 * (done + 1)
 store.close()
 """
 
+USER = """
+import sys
+from pathlib import Path
+from sightings import MAY, named, sightings_of
+from tapir.store.errors import StoreCorrupt
+from tapir.store.seen import Retention, SeenStore
+try:
+    store = SeenStore.open(Path(sys.argv[1]), Retention(age=1))
+    for part in range(20):
+        labels = [f"n{part}-{row}" for row in range(300)]
+        store.report(sightings_of([named(label) for label in labels]), now=MAY)
+    store.acknowledge([each.number for each in store.waiting(10**6)])
+    store.sweep(now=2 * MAY, limit=10**6)
+    store.statistics()
+except StoreCorrupt:
+    print("corrupt", flush=True)
+"""
+
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     places = [str(TESTS / "support"), *filter(None, sys.path)]
@@ -118,6 +137,33 @@ def test_no_reported_name_is_without_its_event(tmp_path: Path, campaign) -> None
         assert store.statistics().names == len(reported)
         assert not len(store.report(sightings_of([named(label) for label in sorted(reported)]), now=MAY).new)
         store.close()
+
+
+def test_damage_ends_processes_a_few_times_at_most(tmp_path: Path, campaign) -> None:
+    generator = campaign.random()
+    path = tmp_path / "seen.mdb"
+    with start(USER, path) as child:
+        assert child.wait() == 0
+    whole = path.read_bytes()
+    for round_ in range(campaign.rounds(DAMAGED)):
+        octets = bytearray(whole)
+        page = 4096 * generator.randrange(2, len(octets) // 4096)
+        if round_ % 2:
+            octets[page : page + 16] = generator.randbytes(16)
+        else:
+            octets[page : page + 4096] = bytes(4096)
+        path.write_bytes(octets)
+        for attempt in range(5):
+            with start(USER, path) as child:
+                said, _ = child.communicate()
+            if child.returncode == 0:
+                break
+            # LMDB's own assertion, or what it read beyond the file.
+            assert child.returncode in (-6, -7, -11)
+            assert attempt < 3
+        assert child.returncode == 0
+        assert said in ("", "corrupt\n")
+        path.with_name(path.name + "-busy").unlink()
 
 
 def test_a_full_disk_takes_no_names_and_loses_none(tmp_path: Path) -> None:
