@@ -129,6 +129,26 @@ EMPTY_RECORDS = RecordBlock.of(())
 
 
 @attrs.frozen(eq=False, repr=False)
+class PassedDelta:
+    """What becomes of the records that are passed through from feeds as they are; a changed TTL is in both.
+
+    Each is octets as `tapir.codec.passed` has them.
+    """
+
+    removed: tuple[bytes, ...] = ()
+    added: tuple[bytes, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.removed) + len(self.added)
+
+    def __repr__(self) -> str:
+        return f"<PassedDelta -{len(self.removed)} +{len(self.added)}>"
+
+
+NOTHING_PASSED = PassedDelta()
+
+
+@attrs.frozen(eq=False, repr=False)
 class RecordDelta:
     """What to take out of a set of records and what to put in; a changed action is in both.
 
@@ -138,12 +158,24 @@ class RecordDelta:
 
     removed: RecordBlock = EMPTY_RECORDS
     added: RecordBlock = EMPTY_RECORDS
+    passed: PassedDelta = NOTHING_PASSED
+    """what becomes of records that are no rules of ours"""
 
     def __len__(self) -> int:
-        return len(self.removed) + len(self.added)
+        return len(self.removed) + len(self.added) + len(self.passed)
+
+    @property
+    def lost(self) -> int:
+        """How many records go, those that are passed through among them."""
+        return len(self.removed) + len(self.passed.removed)
+
+    @property
+    def gained(self) -> int:
+        """How many records come, those that are passed through among them."""
+        return len(self.added) + len(self.passed.added)
 
     def __repr__(self) -> str:
-        return f"<RecordDelta -{len(self.removed)} +{len(self.added)}>"
+        return f"<RecordDelta -{self.lost} +{self.gained}>"
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -20,6 +20,7 @@ from tapir.codec.rpz import CLASS_IN
 from tapir.codec.tsig import Keys, Rejected
 from tapir.model.names import Name, is_below
 from tapir.zone.lookup import look_up
+from tapir.zone.passed import answers_in
 from tapir.zone.query import (
     TYPE_ANY,
     TYPE_MAILA,
@@ -243,6 +244,11 @@ def _answer_lookup(query: Query, version: ZoneVersion, room: int) -> Reply:
             # The owner is the name in the question, where the tail's pointer leads; a wildcard's too (RFC 4592).
             wire = compose(query, room=room, authoritative=True, answer=(1, encoding.tails[found.action]))
             return Reply(wire=wire, query=query)
+        if found.records:
+            answer = answers_in(found.records, rdtype, TYPE_ANY)
+            if answer[0]:
+                wire = compose(query, room=room, authoritative=True, answer=answer)
+                return Reply(wire=wire, query=query)
         exists = found.exists
     soa = encoding.soa(version.serial, owner=pointer_to_apex(query, version.apex), negative=True)
     rcode = Rcode.NOERROR if exists else Rcode.NXDOMAIN

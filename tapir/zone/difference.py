@@ -21,8 +21,9 @@ from tapir.codec.columns import (
     scratch,
     steps_of,
 )
+from tapir.codec.passed import net
 from tapir.model.actions import Action
-from tapir.model.blocks import EMPTY_RECORDS, NameBlock, RecordBlock, RecordDelta
+from tapir.model.blocks import EMPTY_RECORDS, NameBlock, PassedDelta, RecordBlock, RecordDelta
 from tapir.model.names import format_name
 from tapir.zone.errors import ZoneError
 
@@ -89,7 +90,8 @@ def order_without_repeats(names: NameBlock) -> Numbers | None:
 
 def invert(delta: RecordDelta) -> RecordDelta:
     """The delta that undoes `delta`."""
-    return RecordDelta(removed=delta.added, added=delta.removed)
+    passed = PassedDelta(removed=delta.passed.added, added=delta.passed.removed)
+    return RecordDelta(removed=delta.added, added=delta.removed, passed=passed)
 
 
 def compose(deltas: Iterable[RecordDelta]) -> RecordDelta:
@@ -97,9 +99,14 @@ def compose(deltas: Iterable[RecordDelta]) -> RecordDelta:
 
     A name that ends as it began is not in it. Raises ZoneError for deltas that cannot follow each other.
     """
+    deltas = tuple(deltas)
     parts = [part for delta in deltas for part in (delta.removed, delta.added)]
     if not parts:
         return RecordDelta()
+    try:
+        passed = net(delta.passed for delta in deltas)
+    except ValueError as exc:
+        raise ZoneError(f"changes cannot follow each other: {exc}") from exc
     names, adds, actions = steps_of(parts)
     changes, misfit = net_of(names, adds, actions, order_of(names))
     if misfit is not None:
@@ -107,11 +114,12 @@ def compose(deltas: Iterable[RecordDelta]) -> RecordDelta:
         if adds[misfit]:
             raise ZoneError(f"{name} is added where an earlier change left it present")
         raise ZoneError(f"{name} is removed where an earlier change left another state")
-    return changes.delta()
+    rules = changes.delta()
+    return RecordDelta(removed=rules.removed, added=rules.added, passed=passed)
 
 
 def changes_of(delta: RecordDelta) -> Changes:
-    """What `delta` does to each name. Raises ZoneError for a name twice in one block, or with action NONE."""
+    """What the rules of `delta` do to each name. Raises ZoneError for a name twice in one block, or with action NONE."""
     names, adds, actions = steps_of((delta.removed, delta.added))
     nothing = actions.find(Action.NONE)
     if nothing >= 0:

@@ -114,7 +114,13 @@ class Journal:
 
 def octets_of(step: VersionDelta) -> int:
     """About what one step takes, in memory and on the wire."""
-    return _STEP_OCTETS + _octets_of_records(step.delta.removed) + _octets_of_records(step.delta.added)
+    passed = step.delta.passed
+    return (
+        _STEP_OCTETS
+        + _octets_of_records(step.delta.removed)
+        + _octets_of_records(step.delta.added)
+        + sum([len(record) + _RECORD_OCTETS for part in (passed.removed, passed.added) for record in part])
+    )
 
 
 def _octets_of_records(records: RecordBlock) -> int:

@@ -5,21 +5,23 @@ predecessor's memory plus a few chunks, and one changed name the rebuilding of o
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import attrs
 
 import tapir.kernels.order
 from tapir.codec.columns import Changes, follow_in_order, joined_records, offsets_of, scratch
+from tapir.codec.passed import between
 from tapir.model.actions import Action
-from tapir.model.blocks import RecordBlock, RecordDelta
+from tapir.model.blocks import NOTHING_PASSED, RecordBlock, RecordDelta
 from tapir.model.names import ROOT, Name, format_name
 from tapir.zone.chunk import MIN_OCTETS, NO_RECORDS, Chunk, Packer, names_of
 from tapir.zone.difference import changes_of, chunks_difference, order_without_repeats
 from tapir.zone.encoding import ZoneEncoding, encoding_of
 from tapir.zone.errors import ZoneError
 from tapir.zone.order import order_key
+from tapir.zone.passed import NO_PART, PassedPart
 from tapir.zone.serial import check_serial
 from tapir.zone.settings import ZoneSettings
 
@@ -29,11 +31,16 @@ Body = tuple[int, bytes]
 
 @attrs.frozen(eq=False, repr=False)
 class ZoneVersion:
-    """The zone at `serial`. Made by `build`, `successor` and `restated` only; `len` counts the rules."""
+    """The zone at `serial`. Made by `build`, `successor` and `restated` only.
+
+    `len` counts the rules and what is passed through from feeds; to iterate gives the rules alone.
+    """
 
     encoding: ZoneEncoding
     serial: int
     chunks: tuple[Chunk, ...]
+    passed: PassedPart = NO_PART
+    """records that feeds say and POP does not evaluate; their owners are no rule's, the policy evaluator sees to that"""
     firsts: tuple[bytes, ...] = attrs.field(init=False)
     """the order key of each chunk's first record"""
     octets: int = attrs.field(init=False)
@@ -43,12 +50,14 @@ class ZoneVersion:
     def __attrs_post_init__(self) -> None:
         apex = 2 * len(self.encoding.soa(0)) + len(self.encoding.ns)
         object.__setattr__(self, "firsts", tuple([chunk.first for chunk in self.chunks]))
-        object.__setattr__(self, "octets", apex + sum([len(chunk.wire) for chunk in self.chunks]))
-        object.__setattr__(self, "_size", sum([len(chunk) for chunk in self.chunks]))
+        object.__setattr__(self, "octets", apex + sum([len(chunk.wire) for chunk in self.chunks]) + self.passed.octets)
+        object.__setattr__(self, "_size", sum([len(chunk) for chunk in self.chunks]) + len(self.passed))
 
     @classmethod
-    def build(cls, settings: ZoneSettings, serial: int, *records: RecordBlock) -> "ZoneVersion":
-        """The version that holds exactly `records`, in any order.
+    def build(
+        cls, settings: ZoneSettings, serial: int, *records: RecordBlock, passed: Iterable[bytes] = ()
+    ) -> "ZoneVersion":
+        """The version that holds exactly `records`, in any order, and what is `passed` through.
 
         Quickest when they are in canonical order, from one block to the next.
 
@@ -63,7 +72,8 @@ class ZoneVersion:
             whole = joined_records(records)
             packer.pack(whole, order_without_repeats(whole.names))
         packer.flush()
-        return cls(encoding_of(settings), check_serial(serial), tuple(packer.chunks))
+        part = PassedPart.build(passed, settings.apex)
+        return cls(encoding_of(settings), check_serial(serial), tuple(packer.chunks), part)
 
     @property
     def settings(self) -> ZoneSettings:
@@ -121,7 +131,7 @@ class ZoneVersion:
         return zip(self.names(), map(Action, actions), strict=True)
 
     def records(self) -> RecordBlock:
-        """All rules, in canonical order: what `build` makes this version from again."""
+        """All rules, in canonical order: what `build` makes this version from again, with what is passed through."""
         return _records(self.chunks, self.encoding)
 
     def bodies(self) -> Iterator[Body]:
@@ -131,6 +141,7 @@ class ZoneVersion:
         yield len(self.settings.ns), self.encoding.ns
         for chunk in self.chunks:
             yield len(chunk), chunk.wire
+        yield from self.passed.bodies()
         yield 1, soa
 
     def _chunk_of(self, key: bytes) -> int:
@@ -141,11 +152,13 @@ class ZoneVersion:
         """The least delta that leads from `base` to this version; costs the chunks that the two do not share."""
         ours = set(map(id, self.chunks))
         shared = ours.intersection(map(id, base.chunks))
+        passed = NOTHING_PASSED if self.passed is base.passed else between(base.passed.records, self.passed.records)
         if len(shared) == len(ours) == len(base.chunks):
-            return RecordDelta()
+            return RecordDelta(passed=passed)
         there = [chunk for chunk in base.chunks if id(chunk) not in shared]
         here = [chunk for chunk in self.chunks if id(chunk) not in shared]
-        return chunks_difference(there, base.encoding.tail_starts, _records(here, self.encoding))
+        rules = chunks_difference(there, base.encoding.tail_starts, _records(here, self.encoding))
+        return RecordDelta(removed=rules.removed, added=rules.added, passed=passed)
 
     # -- making the next one
 
@@ -157,7 +170,10 @@ class ZoneVersion:
         """
         if check_serial(serial) == self.serial:
             raise ZoneError(f"the successor of serial {serial} needs another serial")
-        changes = delta if isinstance(delta, Changes) else changes_of(delta)
+        if isinstance(delta, Changes):
+            changes, passed = delta, self.passed
+        else:
+            changes, passed = changes_of(delta), self.passed.successor(delta.passed, self.apex)
         packer = Packer(self.encoding, f"serial {self.serial}")
         chunks = self.chunks
         done = 0
@@ -179,7 +195,7 @@ class ZoneVersion:
                 packer.reopen()
             packer.flush()
         packer.chunks += chunks[done:]
-        return ZoneVersion(self.encoding, serial, tuple(packer.chunks))
+        return ZoneVersion(self.encoding, serial, tuple(packer.chunks), passed)
 
     def _until(self, changes: Changes, made: int, position: int) -> int:
         """The number of the first change that does not fall before chunk `position`; `made` of them do."""
@@ -191,7 +207,7 @@ class ZoneVersion:
 
     def restated(self, settings: ZoneSettings, serial: int) -> "ZoneVersion":
         """The same rules under changed `settings`, as `serial`; no journal leads from this version there."""
-        return ZoneVersion.build(settings, serial, self.records())
+        return ZoneVersion.build(settings, serial, self.records(), passed=self.passed.records)
 
 
 def dissolve(versions: list[ZoneVersion]) -> None:

@@ -8,6 +8,7 @@ from tapir.model.blocks import RecordBlock
 from tapir.zone.chunk import Packer
 from tapir.zone.errors import ZoneError
 from tapir.zone.journal import Journal
+from tapir.zone.passed import bodies_of
 from tapir.zone.settings import ZoneSettings
 from tapir.zone.version import Body, ZoneVersion
 
@@ -72,8 +73,10 @@ class ZoneView:
             new,
             (1, encoding.soa(serial)),
             *_bodies(self.version, net.removed),
+            *bodies_of(net.passed.removed),
             new,
             *_bodies(self.version, net.added),
+            *bodies_of(net.passed.added),
             new,
         )
         difference = Difference(serial, self.version.serial, len(net), bodies)
