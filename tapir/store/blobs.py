@@ -45,6 +45,7 @@ class BlobKind(enum.IntEnum):
     OVERRIDE_CHANGE = 7
     REMEMBERED = 8
     REMEMBERED_STEPS = 9
+    PASSED = 10
 
 
 def seal(kind: BlobKind, key: bytes, content: bytes) -> bytes:

@@ -21,6 +21,7 @@ from tapir.store.database import STATE, Database
 from tapir.store.errors import StoreFull, StoreOutOfStep
 from tapir.store.fold import fold_records
 from tapir.store.packing import pack_records, pack_version_delta, unpack_records, unpack_version_delta
+from tapir.store.passed import put_passed, read_passed
 
 _APPLICATION_ID: Final = 0x54505246  # "TPRF"
 _SERIES: Final = 0
@@ -52,6 +53,10 @@ class FeedStanding:
     """how many of its rules no list may hold, by reason"""
     withdrawn: bool = False
     """it expired, and its lists hold nothing until a primary vouches for it again"""
+    kept: bool = False
+    """whether what POP does not evaluate was kept, too"""
+    surplus: int = 0
+    """how many records of that were too many to keep"""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -60,6 +65,8 @@ class StoredFeed:
 
     standing: FeedStanding
     parts: tuple[RecordBlock, ...]
+    passed: tuple[bytes, ...] = ()
+    """what POP does not evaluate, where that is kept"""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +81,9 @@ class _State:
     """the first log entry that the snapshot lacks"""
     last: int = 0
     log_octets: int = 0
+    passed: int = 0
+    """how many records there are that POP does not evaluate"""
+    passed_parts: int = 0
 
     def pack(self) -> bytes:
         return json.dumps(attrs.asdict(self)).encode()
@@ -122,13 +132,14 @@ class FeedStore:
             state = _read_state(self._database)
             if state.standing is None:
                 return None
-            return StoredFeed(standing=state.standing, parts=_read_parts(self._database, state))
+            parts, passed = _read_content(self._database, state)
+        return StoredFeed(standing=state.standing, parts=parts, passed=passed)
 
-    def replace(self, standing: FeedStanding, parts: Sequence[RecordBlock]) -> None:
-        """The feed is exactly the rules in `parts`, in canonical order, from now on."""
+    def replace(self, standing: FeedStanding, parts: Sequence[RecordBlock], passed: Sequence[bytes] = ()) -> None:
+        """The feed is exactly the rules in `parts`, in canonical order, and what is `passed`, from now on."""
         with self._database.writing():
-            old = _read_state(self._database)
-            _write_state(self._database, _put_base(self._database, parts, attrs.evolve(old, standing=standing)))
+            old = attrs.evolve(_read_state(self._database), standing=standing)
+            _write_state(self._database, _put_base(self._database, parts, passed, old))
 
     def commit(self, base: int, standing: FeedStanding, delta: RecordDelta) -> None:
         """The feed is what it was at serial `base` with `delta` made. Raises StoreOutOfStep when that is not stored."""
@@ -144,6 +155,7 @@ class FeedStore:
                 state,
                 standing=standing,
                 records=state.records + len(delta.added) - len(delta.removed),
+                passed=state.passed + len(delta.passed.added) - len(delta.passed.removed),
                 last=number,
                 log_octets=state.log_octets + octets,
             )
@@ -163,14 +175,14 @@ class FeedStore:
         try:
             with self._database.writing():
                 state = _read_state(self._database)
-                parts = _read_parts(self._database, state)
-                _write_state(self._database, _put_base(self._database, parts, state))
+                parts, passed = _read_content(self._database, state)
+                _write_state(self._database, _put_base(self._database, parts, passed, state))
         except StoreFull as exc:
             # The commit that led here is durable, and the log does what the snapshot would: the next one tries again.
             _log.warning("the snapshot of the feed could not be written anew, its log goes on growing: %s", exc)
 
 
-def _put_base(database: Database, parts: Iterable[RecordBlock], old: _State) -> _State:
+def _put_base(database: Database, parts: Iterable[RecordBlock], passed: Sequence[bytes], old: _State) -> _State:
     """Store the snapshot anew, and forget the log."""
     for number in range(old.parts):
         database.drop(f"base/{number}")
@@ -178,14 +190,17 @@ def _put_base(database: Database, parts: Iterable[RecordBlock], old: _State) -> 
     octets = sum(
         database.put(BlobKind.RECORDS, f"base/{number}", pack_records(piece)) for number, piece in enumerate(pieces)
     )
+    passed_parts, more = put_passed(database, passed, before=old.passed_parts)
     database.drop_log(_SERIES)
     return _State(
         standing=old.standing,
         records=sum(len(piece) for piece in pieces),
         parts=len(pieces),
-        base_octets=octets,
+        base_octets=octets + more,
         first=old.last + 1,
         last=old.last,
+        passed=len(passed),
+        passed_parts=passed_parts,
     )
 
 
@@ -200,7 +215,7 @@ def _split(parts: Iterable[RecordBlock]) -> list[RecordBlock]:
     return pieces
 
 
-def _read_parts(database: Database, state: _State) -> tuple[RecordBlock, ...]:
+def _read_content(database: Database, state: _State) -> tuple[tuple[RecordBlock, ...], tuple[bytes, ...]]:
     base = [unpack_records(database.get(BlobKind.RECORDS, f"base/{number}")) for number in range(state.parts)]
     entries = database.entries(BlobKind.VERSION_DELTA, _SERIES, first=state.first, last=state.last)
     steps = [unpack_version_delta(entry) for entry in entries]
@@ -213,7 +228,8 @@ def _read_parts(database: Database, state: _State) -> tuple[RecordBlock, ...]:
     count = sum(len(part) for part in parts)
     if count != state.records:
         raise BlobError(f"the feed has {count} rules where {state.records} were stored")
-    return parts
+    changes = [step.delta.passed for step in steps]
+    return parts, read_passed(database, state.passed_parts, changes, wanted=state.passed)
 
 
 def _read_state(database: Database) -> _State:

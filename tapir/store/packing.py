@@ -7,7 +7,7 @@ cannot be unpacked are damage (BlobError).
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,12 +15,22 @@ from numpy.typing import NDArray
 
 import tapir.kernels.columns
 from tapir.codec.columns import Buffer, concatenated
+from tapir.codec.passed import check
 from tapir.model.actions import Action
-from tapir.model.blocks import ListBlock, NameBlock, RecordBlock, RecordDelta, VersionDelta
+from tapir.model.blocks import (
+    NOTHING_PASSED,
+    ListBlock,
+    NameBlock,
+    PassedDelta,
+    RecordBlock,
+    RecordDelta,
+    VersionDelta,
+)
 from tapir.model.names import MAX_LABEL, MAX_NAME
 from tapir.store.blobs import BlobError
 
 _NAMES: Final = struct.Struct("<IQ")
+_COUNT: Final = struct.Struct("<I")
 _VERSION_DELTA: Final = struct.Struct("<IIq")
 _MAX_OCTETS: Final = 2**32 - 1
 _PROBLEMS: Final = (
@@ -49,7 +59,18 @@ def pack_version_delta(delta: VersionDelta) -> bytes:
         head = _VERSION_DELTA.pack(delta.from_serial, delta.to_serial, delta.at)
     except struct.error as exc:
         raise ValueError(f"a serial or a time is out of range: {exc}") from exc
-    return concatenated([head, *_record_parts(delta.delta.removed), *_record_parts(delta.delta.added)])
+    passed = delta.delta.passed
+    rest = [pack_passed(passed.removed), pack_passed(passed.added)] if len(passed) else []
+    return concatenated([head, *_record_parts(delta.delta.removed), *_record_parts(delta.delta.added), *rest])
+
+
+def pack_passed(records: Sequence[bytes]) -> bytes:
+    """Records that are passed through as octets. Raises ValueError for one that is not well formed."""
+    parts = [_COUNT.pack(len(records))]
+    for record in records:
+        check(record)
+        parts += (_COUNT.pack(len(record)), record)
+    return concatenated(parts)
 
 
 def pack_list_change(removed: NameBlock, upserted: ListBlock) -> bytes:
@@ -86,11 +107,20 @@ def unpack_records(octets: bytes) -> RecordBlock:
         return reader.records()
 
 
+def unpack_passed(octets: bytes) -> tuple[bytes, ...]:
+    """The records that `pack_passed` packed. Raises BlobError."""
+    with _unpacking(octets) as reader:
+        return reader.passed()
+
+
 def unpack_version_delta(octets: bytes) -> VersionDelta:
     """The delta that `pack_version_delta` packed. Raises BlobError."""
     with _unpacking(octets) as reader:
         from_serial, to_serial, at = _VERSION_DELTA.unpack(reader.take(_VERSION_DELTA.size))
-        delta = RecordDelta(removed=reader.records(), added=reader.records())
+        removed, added = reader.records(), reader.records()
+        # Where nothing is passed through there is nothing more, as it was before anything could be.
+        passed = PassedDelta(removed=reader.passed(), added=reader.passed()) if reader.more() else NOTHING_PASSED
+        delta = RecordDelta(removed=removed, added=added, passed=passed)
         return VersionDelta(from_serial=from_serial, to_serial=to_serial, at=at, delta=delta)
 
 
@@ -126,6 +156,9 @@ class _Reader:
         self._position = end
         return part
 
+    def more(self) -> bool:
+        return self._position < len(self._octets)
+
     def finish(self) -> None:
         if self._position != len(self._octets):
             raise ValueError("a block is followed by something else")
@@ -155,6 +188,16 @@ class _Reader:
         actions = self.take(len(names))
         _check_actions(actions, len(names))
         return RecordBlock(names=names, actions=actions)
+
+    def passed(self) -> tuple[bytes, ...]:
+        (count,) = _COUNT.unpack(self.take(_COUNT.size))
+        records = []
+        for _ in range(count):
+            (length,) = _COUNT.unpack(self.take(_COUNT.size))
+            record = self.take(length)
+            check(record)
+            records.append(record)
+        return tuple(records)
 
 
 def _columns(block: NameBlock) -> tuple[NDArray[np.uint8], memoryview]:

@@ -24,6 +24,7 @@ from tapir.store.database import STATE, Database
 from tapir.store.errors import StoreFull, StoreOutOfStep
 from tapir.store.fold import fold_records
 from tapir.store.packing import pack_records, pack_version_delta, unpack_records, unpack_version_delta
+from tapir.store.passed import put_passed, read_passed
 
 _APPLICATION_ID: Final = 0x5450525A  # "TPRZ"
 _SERIES: Final = 0
@@ -50,6 +51,8 @@ class StoredZone:
     extra: Mapping[str, str]
     steering: str = ""
     """what the authority remembers of the operator's wishes, in its own words"""
+    passed: tuple[bytes, ...] = ()
+    """the records that are passed through, in any order"""
 
     @property
     def records(self) -> RecordBlock:
@@ -78,9 +81,17 @@ class _State:
     steering: str = ""
     parts: int = 0
     """how many items the base is in; 0 for one under the name that it had when there was always one"""
+    passed: int = 0
+    """how many records are passed through"""
+    passed_parts: int = 0
+    """in how many items those of the base are"""
 
     def pack(self) -> bytes:
-        return json.dumps(attrs.asdict(self)).encode()
+        fields = attrs.asdict(self)
+        for key in ("passed", "passed_parts"):
+            if not fields[key]:
+                del fields[key]  # so that an earlier version can read what it could have written
+        return json.dumps(fields).encode()
 
     @classmethod
     def unpack(cls, content: bytes) -> "_State":
@@ -146,7 +157,7 @@ class ZoneStore:
             state = _read_state(self._database)
             if state.serial is None:
                 return None
-            parts, deltas = _read_versions(self._database, state)
+            parts, passed, deltas = _read_versions(self._database, state)
         return StoredZone(
             serial=state.serial,
             parts=parts,
@@ -155,6 +166,7 @@ class ZoneStore:
             held=state.held,
             extra=dict(state.extra),
             steering=state.steering,
+            passed=passed,
         )
 
     def commit(
@@ -196,12 +208,13 @@ class ZoneStore:
         records: RecordBlock,
         at: int,
         *,
+        passed: Sequence[bytes] = (),
         deltas: Iterable[VersionDelta] = (),
         extra: Mapping[str, str] | None = None,
         held: bool | None = None,
         steering: str | None = None,
     ) -> None:
-        """The zone is `records` at `serial`, with `deltas` (leading there without a gap) as its journal.
+        """The zone is `records` and what is `passed` through at `serial`; `deltas`, without a gap, are its journal.
 
         For the first version, a serial that the operator sets, and after a failure of the store. `held` and
         `steering` stay as they are when not given.
@@ -216,6 +229,7 @@ class ZoneStore:
             self._database.drop_log(_SERIES)
             parts = _split(records)
             octets = _put_base(self._database, parts, old)
+            passed_parts, more = put_passed(self._database, passed, before=old.passed_parts)
             for number, (delta, entry) in enumerate(zip(chain, packed_chain, strict=True), 1):
                 self._database.append(BlobKind.VERSION_DELTA, _SERIES, number, entry, mark=delta.from_serial)
             state = _State(
@@ -226,9 +240,11 @@ class ZoneStore:
                 steering=old.steering,
                 extra=old.extra if extra is None else tuple(extra.items()),
                 base_number=len(chain),
-                base_octets=octets,
+                base_octets=octets + more,
                 head=len(chain),
                 parts=len(parts),
+                passed=len(passed),
+                passed_parts=passed_parts,
             )
             _write_state(self._database, _steered(state, held, steering))
 
@@ -258,11 +274,17 @@ class ZoneStore:
         try:
             with self._database.writing():
                 state = _read_state(self._database)
-                folded, _ = _read_versions(self._database, state)
+                folded, passed, _ = _read_versions(self._database, state)
                 parts = _regrouped(folded)
                 octets = _put_base(self._database, parts, state)
+                passed_parts, more = put_passed(self._database, passed, before=state.passed_parts)
                 state = attrs.evolve(
-                    state, base_number=state.head, base_octets=octets, pending_octets=0, parts=len(parts)
+                    state,
+                    base_number=state.head,
+                    base_octets=octets + more,
+                    pending_octets=0,
+                    parts=len(parts),
+                    passed_parts=passed_parts,
                 )
                 self._database.trim(_SERIES, below=state.first)
                 _write_state(self._database, state)
@@ -287,6 +309,7 @@ def _append(database: Database, state: _State, delta: VersionDelta, packed: byte
         serial=delta.to_serial,
         at=delta.at,
         records=state.records + len(delta.delta.added) - len(delta.delta.removed),
+        passed=state.passed + len(delta.delta.passed.added) - len(delta.delta.passed.removed),
         head=number,
         pending_octets=state.pending_octets + octets,
     )
@@ -342,8 +365,10 @@ def _put_base(database: Database, parts: Sequence[RecordBlock], old: _State) -> 
     )
 
 
-def _read_versions(database: Database, state: _State) -> tuple[tuple[RecordBlock, ...], list[VersionDelta]]:
-    """The content at the head, and all stored deltas."""
+def _read_versions(
+    database: Database, state: _State
+) -> tuple[tuple[RecordBlock, ...], tuple[bytes, ...], list[VersionDelta]]:
+    """The content at the head, rules and what is passed through, and all stored deltas."""
     base = [unpack_records(database.get(BlobKind.RECORDS, key)) for key in _base_keys(state)]
     entries = database.entries(BlobKind.VERSION_DELTA, _SERIES, first=state.first, last=state.head)
     deltas = [unpack_version_delta(entry) for entry in entries]
@@ -356,7 +381,8 @@ def _read_versions(database: Database, state: _State) -> tuple[tuple[RecordBlock
     count = sum([len(part) for part in parts])
     if count != state.records:
         raise BlobError(f"the zone has {count} records where {state.records} were stored")
-    return parts, deltas
+    changes = [delta.delta.passed for delta in behind]
+    return parts, read_passed(database, state.passed_parts, changes, wanted=state.passed), deltas
 
 
 def _check_chain(deltas: Iterable[VersionDelta], serial: int | None) -> None:

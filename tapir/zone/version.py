@@ -14,7 +14,7 @@ import tapir.kernels.order
 from tapir.codec.columns import Changes, follow_in_order, joined_records, offsets_of, scratch
 from tapir.codec.passed import between
 from tapir.model.actions import Action
-from tapir.model.blocks import NOTHING_PASSED, RecordBlock, RecordDelta
+from tapir.model.blocks import NOTHING_PASSED, PassedDelta, RecordBlock, RecordDelta
 from tapir.model.names import ROOT, Name, format_name
 from tapir.zone.chunk import MIN_OCTETS, NO_RECORDS, Chunk, Packer, names_of
 from tapir.zone.difference import changes_of, chunks_difference, order_without_repeats
@@ -162,8 +162,12 @@ class ZoneVersion:
 
     # -- making the next one
 
-    def successor(self, delta: RecordDelta | Changes, serial: int) -> "ZoneVersion":
+    def successor(
+        self, delta: RecordDelta | Changes, serial: int, *, passed: PassedDelta = NOTHING_PASSED
+    ) -> "ZoneVersion":
         """This version with `delta` applied, as `serial`; chunks that it does not touch are shared.
+
+        `passed` is what becomes of the records that are passed through, where `delta` cannot say so.
 
         Raises ZoneError, and nothing has changed, if `delta` removes what is not there or adds what is, or
         what the zone cannot hold. `serial` may be any but this version's own.
@@ -171,9 +175,10 @@ class ZoneVersion:
         if check_serial(serial) == self.serial:
             raise ZoneError(f"the successor of serial {serial} needs another serial")
         if isinstance(delta, Changes):
-            changes, passed = delta, self.passed
+            changes = delta
         else:
-            changes, passed = changes_of(delta), self.passed.successor(delta.passed, self.apex)
+            changes, passed = changes_of(delta), delta.passed
+        part = self.passed.successor(passed, self.apex)
         packer = Packer(self.encoding, f"serial {self.serial}")
         chunks = self.chunks
         done = 0
@@ -195,7 +200,7 @@ class ZoneVersion:
                 packer.reopen()
             packer.flush()
         packer.chunks += chunks[done:]
-        return ZoneVersion(self.encoding, serial, tuple(packer.chunks), passed)
+        return ZoneVersion(self.encoding, serial, tuple(packer.chunks), part)
 
     def _until(self, changes: Changes, made: int, position: int) -> int:
         """The number of the first change that does not fall before chunk `position`; `made` of them do."""

@@ -6,18 +6,20 @@ import attrs
 
 from actors import Request
 from tapir.model.actions import Action
-from tapir.model.blocks import NameBlock, RecordBlock, RecordDelta
+from tapir.model.blocks import NOTHING_PASSED, NameBlock, PassedDelta, RecordBlock, RecordDelta
 from tapir.model.messages.lists import StreamPosition
 from tapir.model.names import Name
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class ZoneContent:
-    """The zone is to hold exactly `records`; begins a stream at `position`."""
+    """The zone is to hold exactly `records` and what is `passed`; begins a stream at `position`."""
 
     zone: str
     position: StreamPosition
     records: RecordBlock
+    passed: tuple[bytes, ...] = ()
+    """records that feeds say and POP does not evaluate, as they are (`tapir.codec.passed`), at no rule's name"""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -175,6 +177,8 @@ class ZoneDifference:
     names: NameBlock
     before: bytes
     after: bytes
+    passed: PassedDelta = NOTHING_PASSED
+    """what differs of the records that are passed through from feeds; `removed` and `added` count them, too"""
 
 
 @attrs.frozen(kw_only=True)

@@ -186,6 +186,7 @@ class ZoneArchive:
             view.serial,
             view.version.records(),
             now,
+            passed=view.version.passed.records,
             deltas=view.journal.steps,
             extra={ENCODING: view.version.encoding.digest},
             held=steering.held,

@@ -12,12 +12,12 @@ import attrs
 import trio
 
 from actors import Context
-from tapir.model.blocks import RecordBlock, RecordDelta
+from tapir.model.blocks import RecordDelta
 from tapir.model.errors import TapirError
 from tapir.model.messages.zone import ZoneHistory, ZoneStatus
 from tapir.services.authority.archive import Opened, ZoneArchive
 from tapir.services.authority.desk import Desk
-from tapir.services.authority.draft import Draft
+from tapir.services.authority.draft import Content, Draft
 from tapir.services.authority.operator import Operator
 from tapir.services.authority.orders import Item, Order
 from tapir.services.authority.standing import zone_history, zone_status
@@ -174,7 +174,7 @@ class Author:
     # -- what comes in
 
     async def _take(self, ctx: Context[Any], batch: Sequence[Item]) -> None:
-        contents: list[RecordBlock | RecordDelta] = []
+        contents: list[Content | RecordDelta] = []
         for item in batch:
             if isinstance(item, Order):
                 await self._draft_all(ctx, contents)
@@ -184,7 +184,7 @@ class Author:
                 contents.append(item)
         await self._draft_all(ctx, contents)
 
-    async def _draft_all(self, ctx: Context[Any], contents: Sequence[RecordBlock | RecordDelta]) -> None:
+    async def _draft_all(self, ctx: Context[Any], contents: Sequence[Content | RecordDelta]) -> None:
         draft = self._desk.draft
         if not contents or draft is None:
             return

@@ -10,7 +10,8 @@ import attrs
 import numpy as np
 
 from tapir.codec.columns import NO_CHANGES, Changes
-from tapir.model.blocks import RecordBlock, RecordDelta
+from tapir.codec.passed import between
+from tapir.model.blocks import NOTHING_PASSED, PassedDelta, RecordBlock, RecordDelta
 from tapir.zone.difference import changes_of, difference
 from tapir.zone.errors import ZoneError
 from tapir.zone.serial import next_serial
@@ -27,16 +28,29 @@ class ChangeSize:
     added: int
 
     @classmethod
-    def of(cls, changes: Changes) -> "ChangeSize":
-        """The size of `changes`."""
+    def of_delta(cls, delta: RecordDelta) -> "ChangeSize":
+        """The size of `delta`. Raises ZoneError where it says something twice."""
+        return cls.of(changes_of(delta), delta.passed)
+
+    @classmethod
+    def of(cls, changes: Changes, passed: PassedDelta = NOTHING_PASSED) -> "ChangeSize":
+        """The size of `changes`, and of what becomes of records that are passed through."""
         before = np.frombuffer(changes.before, dtype=np.uint8)
         after = np.frombuffer(changes.after, dtype=np.uint8)
         changed = before != after
         return cls(
-            names=int(changed.sum()),
-            removed=int((changed & (before != 0)).sum()),
-            added=int((changed & (after != 0)).sum()),
+            names=int(changed.sum()) + len(passed),
+            removed=int((changed & (before != 0)).sum()) + len(passed.removed),
+            added=int((changed & (after != 0)).sum()) + len(passed.added),
         )
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Content:
+    """All that the zone is to hold: rules, and what is passed through."""
+
+    records: RecordBlock
+    passed: tuple[bytes, ...] = ()
 
 
 class Draft:
@@ -50,6 +64,8 @@ class Draft:
         self._base = base
         self._version = base
         self._net: Changes | None = NO_CHANGES
+        self._passed = NOTHING_PASSED
+        """with `_net`, the difference of what is passed through"""
         self._size = ChangeSize.of(NO_CHANGES)
 
     @property
@@ -70,9 +86,9 @@ class Draft:
         """Whether there is anything to publish; a first version counts, also when it is empty."""
         return self._version is not None and (self._base is None or self._size.names > 0)
 
-    def replace(self, content: RecordBlock) -> None:
-        """The zone is to hold exactly `content`. Raises ZoneError, and nothing has changed."""
-        self._replace(content)
+    def replace(self, content: RecordBlock, passed: tuple[bytes, ...] = ()) -> None:
+        """The zone is to hold exactly `content` and what is `passed`. Raises ZoneError, and nothing has changed."""
+        self._replace(Content(records=content, passed=passed))
         self._measure()
 
     def change(self, delta: RecordDelta) -> None:
@@ -80,12 +96,12 @@ class Draft:
         self._change(delta)
         self._measure()
 
-    def follow(self, contents: Iterable[RecordBlock | RecordDelta]) -> str:
+    def follow(self, contents: Iterable[Content | RecordDelta]) -> str:
         """Replace and change, one after the other; returns what did not fit, unless a later whole content mends it."""
         problem = ""
         for content in contents:
             try:
-                if isinstance(content, RecordBlock):
+                if isinstance(content, Content):
                     self._replace(content)
                     problem = ""
                 elif not problem:
@@ -97,7 +113,10 @@ class Draft:
 
     def delta(self) -> RecordDelta:
         """The net difference from the published version to the desired content, the least there is."""
-        return self._net.delta() if self._net is not None else RecordDelta()
+        if self._net is None:
+            return RecordDelta()
+        rules = self._net.delta()
+        return RecordDelta(removed=rules.removed, added=rules.added, passed=self._passed)
 
     def titled(self, serial: int) -> ZoneVersion:
         """The desired content under `serial`. Raises ZoneError when there is none."""
@@ -125,34 +144,39 @@ class Draft:
         if not self._size.names:
             self._version = version
 
-    def _replace(self, content: RecordBlock) -> None:
+    def _replace(self, content: Content) -> None:
         if self._version is None:
-            self._version = ZoneVersion.build(self._settings, 1, content)
+            self._version = ZoneVersion.build(self._settings, 1, content.records, passed=content.passed)
             return
-        self._change(difference(self._version, content))
+        rules = difference(self._version, content.records)
+        passed = between(self._version.passed.records, content.passed)
+        self._change(RecordDelta(removed=rules.removed, added=rules.added, passed=passed))
 
     def _change(self, delta: RecordDelta) -> None:
         if self._version is None:
             raise ZoneError("there is nothing yet that could change")
         if len(delta) == 0:
             return
-        changes = changes_of(delta)
         from_base = self._version is self._base
-        self._version = self._version.successor(changes, next_serial(self._version.serial))
+        changes = changes_of(delta)
+        self._version = self._version.successor(changes, next_serial(self._version.serial), passed=delta.passed)
         self._net = changes if from_base else None
+        self._passed = delta.passed
 
     def _measure(self) -> None:
         """Find out how far the desired content is from what is published: here, in a worker, and not when asked."""
         if self._base is None or self._version is None:
             self._know(NO_CHANGES)
         elif self._net is None:
-            self._know(changes_of(self._version.difference_from(self._base)))
+            delta = self._version.difference_from(self._base)
+            self._know(changes_of(delta), delta.passed)
         else:
-            self._know(self._net)
+            self._know(self._net, self._passed)
 
-    def _know(self, net: Changes) -> None:
+    def _know(self, net: Changes, passed: PassedDelta = NOTHING_PASSED) -> None:
         self._net = net
-        self._size = ChangeSize.of(net)
+        self._passed = passed
+        self._size = ChangeSize.of(net, passed)
 
 
 def retitle(version: ZoneVersion, serial: int) -> ZoneVersion:

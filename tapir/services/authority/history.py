@@ -58,11 +58,12 @@ def find_difference(view: ZoneView, from_serial: int, to_serial: int) -> ZoneDif
     return ZoneDifference(
         from_serial=from_serial,
         to_serial=to_serial,
-        removed=len(net.removed),
-        added=len(net.added),
+        removed=net.lost,
+        added=net.gained,
         names=changes.names,
         before=changes.before,
         after=changes.after,
+        passed=net.passed,
     )
 
 

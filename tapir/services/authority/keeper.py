@@ -36,6 +36,7 @@ from tapir.model.messages.zone import (
 from tapir.model.names import format_name
 from tapir.services.authority.archive import ZoneArchive
 from tapir.services.authority.author import Author
+from tapir.services.authority.draft import Content
 from tapir.services.authority.history import MAX_NAMES, find_difference, find_records
 from tapir.services.authority.messages import GetView, Publish
 from tapir.services.authority.orders import Item, Order, Refused, Wish
@@ -164,7 +165,7 @@ class ZoneKeeper(Actor[KeeperMessage]):
             case ZoneContent():
                 self._position = message.position
                 self._note_missing(ctx, ())
-                await self._intake.send(message.records)
+                await self._intake.send(Content(records=message.records, passed=message.passed))
             case ZoneChange():
                 if message.position.follows(self._position):
                     self._position = message.position

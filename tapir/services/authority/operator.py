@@ -22,7 +22,7 @@ from tapir.services.authority.history import OutOfReachError
 from tapir.services.authority.orders import Refused, Wish
 from tapir.services.authority.steering import Hold, Note, Pause, clock_text
 from tapir.services.authority.steps import Verdict, restate_step, rollback_step, serial_step
-from tapir.zone.difference import changes_of, compose
+from tapir.zone.difference import compose
 from tapir.zone.serial import check_serial, is_newer, next_serial
 from tapir.zone.view import ZoneView
 
@@ -99,8 +99,8 @@ class Operator:
         """Let the way back from a rollback pass the brake, unless it leads far from where the rollback began."""
         if hold.before is None or (rolled := view.journal.net(hold.before)) is None:
             return
-        size = ChangeSize.of(changes_of(compose([rolled, draft.delta()])))
-        records = len(view.version) + len(rolled.removed) - len(rolled.added)
+        size = ChangeSize.of_delta(compose([rolled, draft.delta()]))
+        records = len(view.version) + rolled.lost - rolled.gained
         if not self._desk.brake.holds(records=records, size=size):
             self._desk.accepted = True
 

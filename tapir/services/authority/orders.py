@@ -3,9 +3,10 @@
 import attrs
 
 from actors import Reply
-from tapir.model.blocks import RecordBlock, RecordDelta
+from tapir.model.blocks import RecordDelta
 from tapir.model.errors import TapirError
 from tapir.model.messages.zone import AcceptZone, HoldZone, PauseZone, ResumeZone, RollBackZone, SetSerial
+from tapir.services.authority.draft import Content
 
 
 class Refused(TapirError):
@@ -23,4 +24,4 @@ class Order:
     reply: Reply
 
 
-Item = RecordBlock | RecordDelta | Order
+Item = Content | RecordDelta | Order

@@ -154,7 +154,7 @@ def _step(
 
     There may be none where the serials are not in order, or are not `linked` for another reason.
     """
-    removed, added = len(change.removed), len(change.added)
+    removed, added = change.lost, change.gained
     note = None
     if kind:
         note = Note(serial=version.serial, at=now, kind=kind, user=user, text=text, removed=removed, added=added)
@@ -195,8 +195,8 @@ def restore(
     shown = stored.serial if pause is None else pause.serial
     ahead = cached is not None and is_newer(cached, than=shown)
     parts = [_sayable(part, settings) for part in stored.parts] if changed else stored.parts
-    version = ZoneVersion.build(settings, stored.serial, *parts)
-    lost = sum(map(len, stored.parts)) - len(version)
+    version = ZoneVersion.build(settings, stored.serial, *parts, passed=stored.passed)
+    lost = sum(map(len, stored.parts)) + len(stored.passed) - len(version)
     if changed or ahead:
         reason = "its serial is behind the one in serialcache" if ahead else "its apex or its redirect target changed"
         floor = cached if ahead and cached is not None else shown
