@@ -21,6 +21,7 @@ from tapir.services.authority.feeds import FeedAccess
 from tapir.services.authority.notifier import NotifierSettings
 from tapir.services.authority.server import ServerSettings, TlsSettings
 from tapir.services.evaluator.brake import BrakeSettings
+from tapir.services.evaluator.policy import EvaluatorSettings
 from tapir.services.evaluator.roster import SourceSettings
 from tapir.services.sources.feedstate import FeedIdentity
 from tapir.services.sources.file import FileSourceSettings
@@ -107,6 +108,18 @@ def running_sources(config: Config) -> tuple[SourceConfig, ...]:
     return tuple(source for source in config.sources if source.active and source.supported)
 
 
+def evaluator_settings(config: Config, *, zone: Name, redirect: Name | None) -> EvaluatorSettings:
+    """What the policy evaluator needs to fill `zone`, which leads what is redirected to `redirect`."""
+    feeds = [source for source in running_sources(config) if source.feed is not None and source.feed.forward]
+    return EvaluatorSettings(
+        zone=format_name(zone),
+        policy=config.policy,
+        redirect=redirect,
+        forwarding=tuple(source.id for source in feeds),
+        patience=config.start_deadline,
+    )
+
+
 def file_settings(source: SourceConfig, *, zone: Name, staging: Path | None = None) -> FileSourceSettings:
     """The settings of a list file's actor; copies of files that are mapped go to `staging`."""
     if source.path is None:
@@ -136,7 +149,14 @@ def feed_settings(source: SourceConfig, *, zone: Name, keys: Iterable[TsigKey], 
         low, high = bounds.refresh
         bounds = attrs.evolve(bounds, refresh=(min(low, feed.max_refresh), min(high, feed.max_refresh)))
     return TransferSettings(
-        feed=FeedIdentity(source=source.id, zone=feed.zone, kind=source.kind, output=zone, broad=source.broad),
+        feed=FeedIdentity(
+            source=source.id,
+            zone=feed.zone,
+            kind=source.kind,
+            output=zone,
+            broad=source.broad,
+            forward=feed.forward,
+        ),
         primaries=tuple(
             PrimarySettings(
                 host=primary.host,

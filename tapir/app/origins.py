@@ -40,6 +40,7 @@ class OriginRefs:
     events: ActorRef[Any] | None = None
     session: ActorRef[Any] | None = None
     clock: ActorRef[Any] | None = None
+    policy: ActorRef[Any] | None = None
 
 
 def origin_settings(config: Config, *, zone: Name, state: StateDirectory) -> dict[str, OriginSettings]:
@@ -66,9 +67,8 @@ def origin_actor(settings: OriginSettings, refs: OriginRefs) -> ActorSpec[Any]:
             return _actor(settings.id, FileSource.factory(settings, lists=refs.lists), _QUESTIONS)
         case TransferSettings():
             # It never blocks, so a storm of NOTIFYs is drained as fast as it comes, and what is too much is lost.
-            return _actor(
-                settings.id, TransferSource.factory(settings, lists=refs.lists, events=refs.events), _QUESTIONS
-            )
+            factory = TransferSource.factory(settings, lists=refs.lists, events=refs.events, policy=refs.policy)
+            return _actor(settings.id, factory, _QUESTIONS)
         case ObservationSettings():
             return _actor(settings.id, _observing(settings, refs), _MESSAGES)
 

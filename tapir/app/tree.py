@@ -29,7 +29,7 @@ from actors import (
 )
 from tapir.app.config import Config, tls_after_reload
 from tapir.app.config.inforce import pack_in_force
-from tapir.app.mapping import notifier_settings, running_sources, server_settings, source_settings
+from tapir.app.mapping import evaluator_settings, notifier_settings, running_sources, server_settings, source_settings
 from tapir.app.mapping_api import api_settings
 from tapir.app.origins import SOURCE_INTENSITY, OriginRefs, origin_actor, origin_settings
 from tapir.app.uplink import Uplink
@@ -51,7 +51,7 @@ from tapir.services.control.console import Console, ConsoleSettings
 from tapir.services.control.health import Health, HealthSettings
 from tapir.services.control.status import ControlRefs, ProcessFacts
 from tapir.services.evaluator.lists import ConfigureLists, ListKeeper, ListKeeperSettings, stream_of
-from tapir.services.evaluator.policy import ConfigurePolicy, EvaluatorSettings, PolicyEvaluator
+from tapir.services.evaluator.policy import ConfigurePolicy, PolicyEvaluator
 from tapir.services.sources.local import ConfigureLocal, LocalSettings, LocalSource
 from tapir.services.uplink.telemetry import TelemetryRefs
 from tapir.store.state import StateDirectory
@@ -100,7 +100,11 @@ class Tree:
         self._mqtt = self._link.mqtt
         self._overrides = system.ref(f"sources/{LOCAL}")
         self._origins = OriginRefs(
-            lists=self._lists, events=self._watchers.events, session=self._mqtt, clock=self._watchers.clock
+            lists=self._lists,
+            events=self._watchers.events,
+            session=self._mqtt,
+            clock=self._watchers.clock,
+            policy=self._policy,
         )
         # What this process began with: some of it no reload changes, however many follow each other.
         self._beginning: Config | None = None
@@ -168,7 +172,7 @@ class Tree:
         await self._stop_sources(old, new, zone)
         # Asked, not told: a crash at this moment must not lose what the operator reloaded.
         await self._lists.ask(ConfigureLists(settings=self._list_settings(new)), timeout=_PATIENCE)
-        evaluating = EvaluatorSettings(zone=format_name(zone), policy=new.policy, redirect=beginning.zone.redirect)
+        evaluating = evaluator_settings(new, zone=zone, redirect=beginning.zone.redirect)
         await self._policy.ask(ConfigurePolicy(settings=evaluating), timeout=_PATIENCE)
         self._in_force = new
         await self._watchers.reconfigure(new)
@@ -334,9 +338,7 @@ class Tree:
 
     def _evaluator(self, config: Config) -> SupervisorSpec:
         lists = self._list_settings(config)
-        evaluating = EvaluatorSettings(
-            zone=format_name(config.zone.name), policy=config.policy, redirect=config.zone.redirect
-        )
+        evaluating = evaluator_settings(config, zone=config.zone.name, redirect=config.zone.redirect)
         return SupervisorSpec(
             name="evaluator",
             strategy=Strategy.REST_FOR_ONE,
@@ -349,7 +351,9 @@ class Tree:
                 ),
                 ActorSpec(
                     name="policy",
-                    factory=PolicyEvaluator.factory(evaluating, lists=self._lists, keeper=self._keeper),
+                    factory=PolicyEvaluator.factory(
+                        evaluating, lists=self._lists, keeper=self._keeper, source_ref=self._source_ref
+                    ),
                     mailbox=_BULK,
                 ),
             ),

@@ -100,6 +100,11 @@ class Lookups:
             if found is not None:
                 yield description, *found
 
+    def has_below(self, base: Name) -> bool:
+        """Whether one of the lists has an entry strictly below `base`."""
+        below = NameBlock.of([base])
+        return any(len(names) for asked in self._asked.values() for names, _ in asked.lookup.names(below=below))
+
     def replace(self, source: str, asked: Asked | None) -> Slots:
         """The list of `source` is looked up there from now on, or not any more; returns the slots that this bears on.
 

@@ -1,7 +1,10 @@
 """The policy evaluator's memory: what all lists say, what follows from it, and what the zone was told."""
 
 from collections.abc import Iterable
+from itertools import chain
+from typing import Final
 
+import attrs
 import numpy as np
 
 from tapir.codec.columns import octets_of
@@ -14,9 +17,13 @@ from tapir.policy.columns import Columns
 from tapir.policy.compile import Emission
 from tapir.policy.explain import explain
 from tapir.policy.lookups import Asked, Lookups, OpenLookup, refuse_lookup
+from tapir.policy.passing import Judge, Passing
 from tapir.policy.rules import Actions, decide_rows
 from tapir.policy.settings import PolicySettings
 from tapir.policy.table import NameTable, Slots
+
+_FEW: Final = 1024
+"""changed names for each of which it is looked up on what it bears; of more, everything is judged again"""
 
 
 class PolicyState:
@@ -47,6 +54,7 @@ class PolicyState:
         self._watching = False
         self._emission = Emission(self._table, zone)
         self._records = 0
+        self._passing = Passing()
 
     @property
     def settings(self) -> PolicySettings:
@@ -98,7 +106,7 @@ class PolicyState:
         self._columns.grow()
         for source, lookup in asked.items():
             self._look_up(source, lookup)
-        delta = self._told(*self._emission.update_all(self._columns, self._settings))
+        delta = self._judged(self._told(*self._emission.update_all(self._columns, self._settings)))
         for slots in self._columns.parts(stars=False):
             self._release(slots >> 1)
         self._forget_entered()
@@ -137,7 +145,7 @@ class PolicyState:
         if len(gone):
             self._release(np.concatenate((gone >> 1, self._lookups.freed_by(gone))))
         self._forget_entered()
-        return delta
+        return self._judged(delta, changes)
 
     def _forget_entered(self) -> None:
         if self._watching:
@@ -161,12 +169,53 @@ class PolicyState:
         Raises UnknownListError, having changed nothing, when there are others.
         """
         self._columns.describe(tuple(lists))
-        return self._told(*self._emission.update_all(self._columns, self._settings))
+        return self._judged(self._told(*self._emission.update_all(self._columns, self._settings)))
 
     def set_policy(self, settings: PolicySettings) -> RecordDelta:
         """Decide everything anew by `settings`."""
         self._settings = settings
-        return self._told(*self._emission.update_all(self._columns, settings))
+        return self._judged(self._told(*self._emission.update_all(self._columns, settings)))
+
+    # What is passed through
+
+    def set_passed(self, source: str, records: Iterable[bytes]) -> RecordDelta:
+        """The feed `source` wants exactly `records` passed through (`tapir.codec.passed`), below the zone's name."""
+        return RecordDelta(passed=self._passing.judge(self._passing.take(source, records), self._judge()))
+
+    def passed(self) -> tuple[bytes, ...]:
+        """All that is passed through beside `records`."""
+        return self._passing.records()
+
+    @property
+    def passing(self) -> Passing:
+        """What feeds want to pass through, and what of it does; to be looked at."""
+        return self._passing
+
+    def _judged(self, delta: RecordDelta, changes: tuple[ListChange, ...] | None = None) -> RecordDelta:
+        """`delta`, with what it means for what is passed through; `changes` led to it, or more than can be told."""
+        passing = self._passing
+        if not passing:
+            return delta
+        if (
+            changes is None
+            or any(change.lookup is not None for change in changes)
+            or sum(len(change.removed) + len(change.upserted) for change in changes) > _FEW
+        ):
+            owners = passing.names()
+        else:
+            names = chain.from_iterable(chain(change.removed, change.upserted.names) for change in changes)
+            owners = passing.names_touched(names)
+        passed = passing.judge(owners, self._judge())
+        return RecordDelta(removed=delta.removed, added=delta.added, passed=passed)
+
+    def _judge(self) -> Judge:
+        return Judge(
+            settings=self._settings,
+            table=self._table,
+            columns=self._columns,
+            emitted=self._emission.emitted,
+            lookups=self._lookups,
+        )
 
     def records(self) -> RecordBlock:
         """All that the zone is to hold, its apex aside."""
@@ -194,7 +243,7 @@ class PolicyState:
 
     def explain(self, name: Name) -> Explanation:
         """Why `decide` says what it says of `name`, and which record says it to resolvers."""
-        return explain(
+        explanation = explain(
             name,
             zone=self._zone,
             redirect=self._redirect,
@@ -204,6 +253,7 @@ class PolicyState:
             emitted=self._emission.emitted,
             lookups=self._lookups,
         )
+        return attrs.evolve(explanation, passed=self._passing.facts(name)) if self._passing else explanation
 
     def _told(self, changed: Slots, before: Actions) -> RecordDelta:
         after = self._emission.emitted[changed]

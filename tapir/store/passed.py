@@ -1,4 +1,4 @@
-"""Records that are passed through, in a database beside the rules: a snapshot in parts, and what the log makes of it."""
+"""Records that are passed through, in a database beside the rules: a snapshot in parts, and what a log makes of it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -18,9 +18,7 @@ def put_passed(database: Database, records: Sequence[bytes], *, before: int) -> 
     for number in range(before):
         database.drop(_key(number))
     parts = [records[start : start + _PART] for start in range(0, len(records), _PART)]
-    octets = [
-        database.put(BlobKind.PASSED, _key(number), pack_passed(part)) for number, part in enumerate(parts)
-    ]
+    octets = [database.put(BlobKind.PASSED, _key(number), pack_passed(part)) for number, part in enumerate(parts)]
     return len(parts), sum(octets)
 
 

@@ -48,6 +48,9 @@ class Collected:
         self._blocks: list[RecordBlock] = []
         self._adds: list[bytes] = []
         self._octets = 0
+        self._opaque_octets = 0
+        self.left_out = 0
+        """how many records that POP does not evaluate were too many"""
         self._removed: dict[_Key, OpaqueRecord] = {}
         self._added: dict[_Key, OpaqueRecord] = {}
 
@@ -89,10 +92,16 @@ class Collected:
                 self._removed[key] = record
         elif self._removed.get(key) == record:
             del self._removed[key]
-        else:
+        elif key in self._added:
             self._added[key] = record
-        if len(self._removed) + len(self._added) > self._limits.opaque:
-            raise OverflowError(f"more than {self._limits.opaque} records that are no rules")
+        elif len(self._added) < self._limits.opaque and self._opaque_octets < self._limits.opaque_octets:
+            self._added[key] = record
+            self._opaque_octets += len(record.owner) + len(record.rdata)
+        else:
+            self.left_out += 1
+        # Without one that goes, the others would be wrong.
+        if len(self._removed) > self._limits.opaque:
+            raise OverflowError(f"more than {self._limits.opaque} records that are no rules are removed")
 
     @property
     def gained(self) -> dict[RecordKind, int]:

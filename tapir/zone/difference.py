@@ -119,7 +119,7 @@ def compose(deltas: Iterable[RecordDelta]) -> RecordDelta:
 
 
 def changes_of(delta: RecordDelta) -> Changes:
-    """What the rules of `delta` do to each name. Raises ZoneError for a name twice in one block, or with action NONE."""
+    """What `delta` does to each name of a rule. Raises ZoneError for one twice in one block, or with action NONE."""
     names, adds, actions = steps_of((delta.removed, delta.added))
     nothing = actions.find(Action.NONE)
     if nothing >= 0:

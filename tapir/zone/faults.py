@@ -55,7 +55,7 @@ def _positive(instance: "TransferLimits", attribute: "attrs.Attribute[int]", val
 
 @attrs.frozen(kw_only=True)
 class TransferLimits:
-    """How much of a transfer is taken; past any of these it fails. Raises ZoneError."""
+    """How much of a transfer is taken; past any of these but the last two it fails. Raises ZoneError."""
 
     octets: int = attrs.field(default=2 << 30, validator=_positive)
     """on the wire; and as many again once compression is undone"""
@@ -63,4 +63,6 @@ class TransferLimits:
     steps: int = attrs.field(default=100_000, validator=_positive)
     """differences in one answer to IXFR"""
     opaque: int = attrs.field(default=100_000, validator=_positive)
-    """records that POP does not evaluate and that are handed out as they are"""
+    """records that POP does not evaluate and that are handed out as they are; what comes beyond that is left out"""
+    opaque_octets: int = attrs.field(default=32 << 20, validator=_positive)
+    """of these"""

@@ -67,6 +67,8 @@ class Transferred:
     delta: RecordDelta | None = None
     opaque: OpaqueDelta
     """what POP does not evaluate, if it was asked for; of a whole transfer all is added"""
+    left_out: int = 0
+    """how many records more there were of that than the limits allow"""
     counts: Mapping[RecordKind, int]
     """records of each kind that came, removals too"""
     unevaluated: Mapping[RecordKind, int]
@@ -186,6 +188,7 @@ class Inbound:
             content=self._collected.blocks() if whole else None,
             delta=delta,
             opaque=self._collected.opaque(),
+            left_out=self._collected.left_out,
             counts=MappingProxyType(dict(self._reader.counts)),
             unevaluated=MappingProxyType(self._unevaluated(whole=whole)),
             octets=self._octets,

@@ -40,7 +40,7 @@ class ZoneVersion:
     serial: int
     chunks: tuple[Chunk, ...]
     passed: PassedPart = NO_PART
-    """records that feeds say and POP does not evaluate; their owners are no rule's, the policy evaluator sees to that"""
+    """records that feeds say and POP does not evaluate; the policy evaluator sees to it that no rule has their names"""
     firsts: tuple[bytes, ...] = attrs.field(init=False)
     """the order key of each chunk's first record"""
     octets: int = attrs.field(init=False)

@@ -359,7 +359,6 @@ def test_silence_after_one_newer_soa_sends_to_axfr():
         ({"octets": 100}, whole(NEW, 12)),
         ({"records": 4}, whole(NEW, 12)),
         ({"steps": 2}, [soa(13), soa(10), soa(11), soa(11), soa(12), soa(12), soa(13), soa(13)]),
-        ({"opaque": 1}, [soa(12), *(encode_record(n[:-1] + b"\xc0\x0c", 1, 1, 1, b"abcd") for n in POOL[:2]), soa(12)]),
     ],
 )
 def test_limits_hold(limits, records):
@@ -407,6 +406,18 @@ def test_what_pop_does_not_evaluate_is_handed_out_or_counted_but_no_name():
             if keep
             else []
         )
+
+
+def test_of_what_pop_does_not_evaluate_no_more_is_taken_than_allowed():
+    others = [opaque_of(name, b"abcd") for name in POOL[:3]]
+    for limits, left_out in (({"opaque": 1}, 2), ({"opaque_octets": 30}, 1), ({}, 0)):
+        machine = Inbound(ZONE, held=None, id_=7, now=NOW, keep=True, limits=TransferLimits(**limits))
+        result = run(machine, stream([soa(12), *others, soa(12)], rdtype=252))
+        assert (len(result.opaque.added), result.left_out) == (3 - left_out, left_out)
+        assert result.unevaluated == {RecordKind.LOCAL_DATA: 3}
+    machine = Inbound(ZONE, held=10, id_=7, now=NOW, keep=True, limits=TransferLimits(opaque=1))
+    gone = stream([soa(12), soa(10), *others[:2], soa(12), soa(12)])
+    assert run(machine, gone) is Fault.TOO_LARGE
 
 
 def test_what_pop_does_not_evaluate_is_netted_too():

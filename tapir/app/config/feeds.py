@@ -22,6 +22,7 @@ _MAX_OCTETS: Final = 2 << 30
 _MAX_RECORDS: Final = 20_000_000
 _PATIENCE: Final = 3600
 _COUNT: Final = "count"
+_FORWARD: Final = "pass"
 
 
 @attrs.frozen(kw_only=True)
@@ -39,10 +40,7 @@ def map_feed(section: Section, source: SourceFile, folder: Path, defaults: FeedD
     primaries = _primaries(section, source, folder, defaults.keys)
     if source.match is not None and source.match.lower() != "exact":
         section.error("match", "a feed says itself, by wildcards, what is below a name; allowed is exact")
-    triggers = section.parse("other-triggers", source.other_triggers, one_of(_COUNT, "pass"), _COUNT)
-    if triggers != _COUNT:
-        text = "passing on what is not evaluated is not supported by this version; allowed is count"
-        section.error("other-triggers", text)
+    triggers = section.parse("other-triggers", source.other_triggers, one_of(_COUNT, _FORWARD), _COUNT)
     if source.feed_actions:
         section.error("feed-actions", "not supported by this version: the policy says what becomes of a name")
     max_octets = section.parse("max-octets", source.max_octets, between(1024), _MAX_OCTETS)
@@ -59,6 +57,7 @@ def map_feed(section: Section, source: SourceFile, folder: Path, defaults: FeedD
         max_records=max_records,
         transfer_timeout=timeout,
         max_refresh=defaults.max_refresh,
+        forward=triggers == _FORWARD,
     )
 
 

@@ -166,6 +166,8 @@ class FeedConfig:
     max_records: int
     transfer_timeout: int
     max_refresh: int | None
+    forward: bool = False
+    """whether what is not evaluated is passed through"""
 
 
 @attrs.frozen(kw_only=True)

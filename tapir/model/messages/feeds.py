@@ -80,3 +80,37 @@ class GetFeed(Request[FeedStatus]):
 @attrs.frozen(kw_only=True)
 class TransferWhole(Request[str]):
     """The operator wants the feed taken whole, also when its serial went back; the reply is a sentence."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class PassedRecords:
+    """To the policy evaluator: `source` wants exactly `records` passed through (`tapir.codec.passed`).
+
+    `digest` names these records. Told after the source's lists, so that what these let through is known.
+    """
+
+    source: str
+    digest: str
+    records: tuple[bytes, ...]
+
+
+@attrs.frozen(kw_only=True)
+class PassedUnchanged:
+    """To the policy evaluator: `source` still wants the records of this digest passed through."""
+
+    source: str
+    digest: str
+
+
+@attrs.frozen(kw_only=True)
+class SendPassed:
+    """To a feed's source: say all that you want passed through."""
+
+
+@attrs.frozen(kw_only=True)
+class PassedJudged:
+    """To a feed's source: of the records of this digest so many are passed through, and so many are not, by reason."""
+
+    digest: str
+    passed: int
+    refused: tuple[tuple[str, int], ...]

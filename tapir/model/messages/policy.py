@@ -39,6 +39,19 @@ class RuleOutcome:
 
 
 @attrs.frozen(kw_only=True)
+class PassedFact:
+    """Records that a feed says at `owner`, of these types, and that are passed through unless `refused` says why not.
+
+    `refused` is `allowlisted`, `ruled`, `conflict` or `surplus`.
+    """
+
+    owner: str
+    source: str
+    types: tuple[int, ...]
+    refused: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class Explanation:
     """Why a name gets the action it gets."""
 
@@ -56,6 +69,8 @@ class Explanation:
     """the source whose own action is taken, or empty"""
     why: str = ""
     """the decision in a sentence"""
+    passed: tuple[PassedFact, ...] = ()
+    """what feeds say of the name besides rules, by the name itself or the nearest wildcard"""
 
 
 @attrs.frozen(kw_only=True)

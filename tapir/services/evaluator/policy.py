@@ -3,6 +3,7 @@
 import secrets
 import uuid
 from collections.abc import Callable
+from itertools import count
 from typing import Any, Final
 
 import attrs
@@ -10,6 +11,7 @@ import attrs
 from actors import Actor, ActorRef, AskError, Context, Request
 from tapir.model.blocks import RecordDelta
 from tapir.model.errors import TapirError
+from tapir.model.messages.feeds import PassedRecords, PassedUnchanged, SendPassed
 from tapir.model.messages.lists import GetLists, ListsChanged, ListsSnapshot, StreamPosition
 from tapir.model.messages.policy import Explain, GetPolicy, GetRecords, PolicyStatus
 from tapir.model.messages.zone import SendContent, SourcesMissing, ZoneChange, ZoneContent
@@ -20,6 +22,7 @@ from tapir.policy.settings import PolicySettings
 from tapir.policy.state import PolicyState
 from tapir.policy.table import KEY_SIZE
 from tapir.services.evaluator.following import Following, Step
+from tapir.services.evaluator.forwarding import Forwarding
 from tapir.services.evaluator.latest import Latest
 from tapir.services.evaluator.mapping import open_copy
 
@@ -38,6 +41,10 @@ class EvaluatorSettings:
     zone: str
     policy: PolicySettings = PolicySettings()
     redirect: Name | None = None
+    forwarding: tuple[str, ...] = ()
+    """the feeds that have records passed through; nothing is published before these have spoken"""
+    patience: float = 60.0
+    """seconds from the start for which they are waited for"""
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +69,24 @@ class AskLists:
     """Time to ask the list keeper again."""
 
 
-PolicyMessage = ListsChanged | BaseArrived | AskLists | SendContent | Explain | GetPolicy | GetRecords | ConfigurePolicy
+@attrs.frozen(kw_only=True)
+class PatienceOver:
+    """Feeds that have not spoken by now are not waited for any more."""
+
+
+PolicyMessage = (
+    ListsChanged
+    | BaseArrived
+    | AskLists
+    | SendContent
+    | Explain
+    | GetPolicy
+    | GetRecords
+    | ConfigurePolicy
+    | PassedRecords
+    | PassedUnchanged
+    | PatienceOver
+)
 
 
 class PolicyEvaluator(Actor[PolicyMessage]):
@@ -72,7 +96,15 @@ class PolicyEvaluator(Actor[PolicyMessage]):
     differences. The policy state is the actor's alone: work on it runs in a worker, and the actor waits for that.
     """
 
-    def __init__(self, latest: Latest[EvaluatorSettings], *, lists: ActorRef[Any], keeper: ActorRef[Any]) -> None:
+    def __init__(
+        self,
+        latest: Latest[EvaluatorSettings],
+        *,
+        lists: ActorRef[Any],
+        keeper: ActorRef[Any],
+        source_ref: Callable[[str], ActorRef[Any]] | None = None,
+        again: bool = False,
+    ) -> None:
         settings = latest.value
         self._latest = latest
         self._zone = settings.zone
@@ -85,6 +117,9 @@ class PolicyEvaluator(Actor[PolicyMessage]):
             key=secrets.token_bytes(KEY_SIZE),
             open_lookup=open_copy,
         )
+        self._source_ref = source_ref
+        self._again = again
+        self._forwarding = Forwarding(settings.forwarding, self._state)
         self._following = Following()
         self._asking = False
         self._publish = False
@@ -99,15 +134,26 @@ class PolicyEvaluator(Actor[PolicyMessage]):
 
     @classmethod
     def factory(
-        cls, settings: EvaluatorSettings, *, lists: ActorRef[Any], keeper: ActorRef[Any]
+        cls,
+        settings: EvaluatorSettings,
+        *,
+        lists: ActorRef[Any],
+        keeper: ActorRef[Any],
+        source_ref: Callable[[str], ActorRef[Any]] | None = None,
     ) -> Callable[[], "PolicyEvaluator"]:
-        """Makes the incarnations."""
+        """Makes the incarnations; `source_ref` names the place of the actor of a source, by its id."""
         latest = Latest(settings)
-        return lambda: cls(latest, lists=lists, keeper=keeper)
+        begun = count()
+        return lambda: cls(latest, lists=lists, keeper=keeper, source_ref=source_ref, again=next(begun) > 0)
 
     async def started(self, ctx: Context[PolicyMessage]) -> None:
         """Ask for the lists; ready without waiting for them."""
         self._ask(ctx)
+        if self._forwarding.awaited:
+            ctx.send_after(self._latest.value.patience, PatienceOver())
+        if self._again:  # at first the sources are not there yet, and speak unasked
+            for source in self._forwarding.awaited:
+                self._tell_source(source, SendPassed())
 
     async def receive(self, ctx: Context[PolicyMessage], message: PolicyMessage) -> None:
         """Handle one message; see each."""
@@ -135,11 +181,27 @@ class PolicyEvaluator(Actor[PolicyMessage]):
                 )
             case GetRecords():
                 await self._send_records(ctx)
+            case PassedRecords():
+                await self._decided(ctx, await ctx.run_blocking(self._forwarding.take, message))
+            case PassedUnchanged():
+                if (answer := self._forwarding.confirm(message)) is not None:
+                    self._tell_source(message.source, answer)
+                await self._tell(ctx, RecordDelta())
+            case PatienceOver():
+                if missing := self._forwarding.give_up():
+                    ctx.log.warning("not waiting any longer for what feeds pass through: %s", ", ".join(missing))
+                await self._tell(ctx, RecordDelta())
             case ConfigurePolicy():
-                self._latest.value = attrs.evolve(self._latest.value, policy=message.settings.policy)
-                delta = await ctx.run_blocking(self._state.set_policy, message.settings.policy)
-                await self._decided(ctx, delta)
+                await self._configure(ctx, message.settings)
                 ctx.reply(None)
+
+    async def _configure(self, ctx: Context[PolicyMessage], settings: EvaluatorSettings) -> None:
+        self._latest.value = attrs.evolve(
+            self._latest.value, policy=settings.policy, forwarding=settings.forwarding, patience=settings.patience
+        )
+        if self._forwarding.sources != settings.forwarding:
+            await self._decided(ctx, await ctx.run_blocking(self._forwarding.configure, settings.forwarding))
+        await self._decided(ctx, await ctx.run_blocking(self._state.set_policy, settings.policy))
 
     # Following the lists
 
@@ -212,20 +274,36 @@ class PolicyEvaluator(Actor[PolicyMessage]):
         self._publish = message.publish
         self._waiting_for = message.waiting_for
 
+    # Telling feeds
+
+    async def _tell_feeds(self, ctx: Context[PolicyMessage], delta: RecordDelta) -> None:
+        """Tell feeds what became of their records, where `delta` may have changed that."""
+        if self._forwarding.sources:
+            for source, judged in await ctx.run_blocking(self._forwarding.report, delta.passed):
+                self._tell_source(source, judged)
+
+    def _tell_source(self, source: str, message: object) -> None:
+        # Against the flow, so never waiting; what gets lost is said again when the feed next speaks.
+        if self._source_ref is not None:
+            self._source_ref(source).tell_nowait(message)
+
     # Telling the keeper
 
     async def _catch_up(self, ctx: Context[PolicyMessage]) -> None:
         """Tell what was decided on before it was durable: it is now."""
         early, self._early = self._early, []
         for delta in early:
+            await self._tell_feeds(ctx, delta)
             if self._told:  # else all records are told next, with these
                 await self._tell(ctx, delta)
 
     async def _decided(self, ctx: Context[PolicyMessage], delta: RecordDelta) -> None:
-        self._decided_at = ctx.now()
+        if self._following.base is not None:
+            self._decided_at = ctx.now()
         if self._early:
             self._early.append(delta)  # it is a difference to what these make of the zone
             return
+        await self._tell_feeds(ctx, delta)
         ctx.log.debug(
             "decided: %d records, %d out, %d in", self._state.record_count, len(delta.removed), len(delta.added)
         )
@@ -233,19 +311,23 @@ class PolicyEvaluator(Actor[PolicyMessage]):
 
     async def _tell(self, ctx: Context[PolicyMessage], delta: RecordDelta) -> None:
         """Tell the keeper what the zone is to hold, or who is missing; `delta` is what changed since the last time."""
-        if self._following.base is None:
-            return  # told when the base has arrived
-        if not self._publish:
+        if self._following.base is None or self._early:
+            return  # told when the base has arrived, and is durable
+        awaited = self._forwarding.awaited
+        if not self._publish or awaited:
             self._told = False
-            if self._missing_told != self._waiting_for:
-                self._missing_told = self._waiting_for
-                await self._keeper.tell(SourcesMissing(zone=self._zone, waiting_for=self._waiting_for))
+            waiting_for = tuple(dict.fromkeys((*self._waiting_for, *awaited)))
+            if self._missing_told != waiting_for:
+                self._missing_told = waiting_for
+                await self._keeper.tell(SourcesMissing(zone=self._zone, waiting_for=waiting_for))
             return
         self._missing_told = None
         if not self._told:
             records = await ctx.run_blocking(self._state.records)
+            passed = await ctx.run_blocking(self._state.passed)
             self._told = True
-            await self._keeper.tell(ZoneContent(zone=self._zone, position=self._advance(), records=records))
+            content = ZoneContent(zone=self._zone, position=self._advance(), records=records, passed=passed)
+            await self._keeper.tell(content)
         elif len(delta):
             await self._keeper.tell(ZoneChange(zone=self._zone, position=self._advance(), delta=delta))
 

@@ -50,9 +50,16 @@ class FeedArchive:
         return OpenedFeed(stored=stored)
 
     def save(
-        self, standing: FeedStanding, parts: tuple[RecordBlock, ...], *, delta: RecordDelta | None, base: int, now: int
+        self,
+        standing: FeedStanding,
+        parts: tuple[RecordBlock, ...],
+        passed: tuple[bytes, ...] = (),
+        *,
+        delta: RecordDelta | None,
+        base: int,
+        now: int,
     ) -> str:
-        """Make durable that the feed is `parts` and stands so; `delta` leads there from `base`, None from anywhere.
+        """Make durable that the feed is `parts` and `passed`; `delta` leads there from `base`, None from anywhere.
 
         Returns what was put aside for it, for the log.
         """
@@ -68,10 +75,10 @@ class FeedArchive:
             trouble = self._move_aside(exc, now)
         self._saved = None
         try:
-            self._replace(standing, parts)
+            self._replace(standing, parts, passed)
         except StoreCorrupt as exc:
             trouble = self._move_aside(exc, now)
-            self._replace(standing, parts)
+            self._replace(standing, parts, passed)
         self._saved = standing.serial
         return trouble
 
@@ -89,14 +96,14 @@ class FeedArchive:
         else:
             store.commit(base, standing, delta)
 
-    def _replace(self, standing: FeedStanding, parts: tuple[RecordBlock, ...]) -> None:
+    def _replace(self, standing: FeedStanding, parts: tuple[RecordBlock, ...], passed: tuple[bytes, ...]) -> None:
         if self._store is None:
             try:
                 self._path.parent.mkdir(mode=0o750, exist_ok=True)
             except OSError as exc:
                 raise StoreFull(path=self._path.parent, reason=exc.strerror or str(exc)) from exc
             self._store = FeedStore.open(self._path)
-        self._store.replace(standing, parts)
+        self._store.replace(standing, parts, passed)
 
     def _move_aside(self, exc: StoreCorrupt, now: int) -> str:
         self.close()

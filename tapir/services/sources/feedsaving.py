@@ -38,7 +38,7 @@ class FeedSaving:
         """
         saving = functools.partial(self._archive.save, delta=delta, base=base, now=ctx.now())
         try:
-            trouble = await ctx.run_blocking(saving, held.standing, held.parts)
+            trouble = await ctx.run_blocking(saving, held.standing, held.parts, held.passed)
         except StoreError as exc:
             if not self._failing:
                 ctx.log.warning("feed %s is in effect, but not saved: %s", self._feed.source, exc)

@@ -5,11 +5,22 @@ from collections.abc import Mapping
 
 import attrs
 
+from tapir.codec.passed import between as between_passed
 from tapir.model.actions import ListKind
-from tapir.model.blocks import RecordBlock, RecordDelta
+from tapir.model.blocks import NOTHING_PASSED, PassedDelta, RecordBlock, RecordDelta
 from tapir.model.names import Name, format_name
 from tapir.policy.feeds import FeedRules
-from tapir.services.sources.feedcontent import FeedLists, ListStep, advance, between, canonical, lists_of, source_ids
+from tapir.services.sources.feedcontent import (
+    FeedLists,
+    ListStep,
+    MisfitError,
+    advance,
+    between,
+    canonical,
+    lists_of,
+    source_ids,
+)
+from tapir.services.sources.feedpassing import has_room, held_after, held_whole
 from tapir.services.sources.suffixes import load_suffix_test
 from tapir.store.feeds import FeedStanding, StoredFeed
 from tapir.zone.inbound import Transferred
@@ -27,6 +38,8 @@ class FeedIdentity:
     kind: ListKind
     output: Name
     broad: bool = False
+    forward: bool = False
+    """whether what POP does not evaluate is passed through"""
 
     @property
     def rules(self) -> FeedRules:
@@ -57,6 +70,13 @@ class HeldFeed:
 
     standing: FeedStanding
     parts: tuple[RecordBlock, ...]
+    passed: tuple[bytes, ...] = ()
+    """what POP does not evaluate, if that is passed through; whether or not it may be"""
+
+    @property
+    def lacking(self) -> bool:
+        """Whether some of that is not held and could be: the feed is to be had whole."""
+        return not self.standing.kept or (bool(self.standing.surplus) and has_room(self.passed))
 
     @property
     def timers(self) -> Timers:
@@ -92,7 +112,9 @@ def restored(stored: StoredFeed, feed: FeedIdentity) -> HeldFeed | None:
     if not all(digest.endswith(f"/{feed.reading}") for _, digest in standing.digests):
         digests = {key: _digest(feed, standing.epoch, standing.serial) for key in (feed.passing, feed.suspect)}
         standing = attrs.evolve(standing, digests=tuple(digests.items()))
-    return HeldFeed(standing=standing, parts=stored.parts)
+    kept = standing.kept and feed.forward
+    standing = attrs.evolve(standing, kept=kept, surplus=standing.surplus if kept else 0)
+    return HeldFeed(standing=standing, parts=stored.parts, passed=stored.passed if kept else ())
 
 
 def confirmed(held: HeldFeed, *, primary: str, now: int) -> HeldFeed:
@@ -118,13 +140,15 @@ def taken(
             refused=_counted((), lists.refused),
             unevaluated=_others((), result),
         )
-        return TakenFeed(held=HeldFeed(standing=standing, parts=parts), delta=None, steps={})
+        passed, _, complete = _passed(None, result, feed)
+        return TakenFeed(held=_held(standing, parts, passed, feed, complete=complete), delta=None, steps={})
     before = held.standing
     whole = None if result.content is None else canonical(result.content)
     delta = result.delta if whole is None else between(held.parts, whole)
     if delta is None:
         raise AssertionError("a transfer that changed something brought nothing")
     advanced = advance(held.parts, delta, feed.source, feed.rules, after=whole)
+    passed, change, complete = _passed(held, result, feed)
     epoch = before.epoch if whole is None else epoch
     refused = _counted(before.refused, advanced.refused)
     changed = set(advanced.steps)
@@ -137,11 +161,46 @@ def taken(
         refused=refused,
         unevaluated=_others(() if whole is not None else before.unevaluated, result),
     )
+    # What is not held is not stored either, or stored and out of date.
+    linked = result.serial != before.serial and (before.kept or not feed.forward)
     return TakenFeed(
-        held=HeldFeed(standing=standing, parts=advanced.parts),
-        delta=delta if result.serial != before.serial else None,
+        held=_held(standing, advanced.parts, passed, feed, complete=complete),
+        delta=RecordDelta(removed=delta.removed, added=delta.added, passed=change) if linked else None,
         steps={key: advanced.steps.get(key, ListStep()) for key in changed},
     )
+
+
+def _passed(
+    held: HeldFeed | None, result: Transferred, feed: FeedIdentity
+) -> tuple[tuple[bytes, ...], PassedDelta, bool]:
+    """What is held then of what POP does not evaluate, how that differs, and whether it is all. Raises MisfitError."""
+    if not feed.forward:
+        return (), NOTHING_PASSED, True
+    before = () if held is None else held.passed
+    if held is None or result.content is not None:
+        after, complete = held_whole(result.opaque)
+        change = between_passed(before, after)
+        return (after if len(change) else before), change, complete and not result.left_out
+    if not held.standing.kept:
+        return (), NOTHING_PASSED, False
+    try:
+        after, change, complete = held_after(before, result.opaque, complete=not held.standing.surplus)
+    except ValueError as exc:
+        raise MisfitError(str(exc)) from exc
+    return after, change, complete and not result.left_out
+
+
+def _held(
+    standing: FeedStanding,
+    parts: tuple[RecordBlock, ...],
+    passed: tuple[bytes, ...],
+    feed: FeedIdentity,
+    *,
+    complete: bool,
+) -> HeldFeed:
+    """The feed as it stands, with how much of what POP does not evaluate was too much."""
+    surplus = 0 if complete else max(1, sum(count for _, count in standing.unevaluated) - len(passed))
+    return HeldFeed(standing=attrs.evolve(standing, kept=feed.forward, surplus=surplus), parts=parts, passed=passed)
 
 
 def content_of(held: HeldFeed, feed: FeedIdentity) -> FeedLists:

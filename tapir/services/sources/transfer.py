@@ -23,15 +23,23 @@ import trio
 from actors import Actor, ActorRef, Context, StopReason
 from tapir.model.errors import TapirError
 from tapir.model.messages.events import ClearEvent, EventKind, HoldExpiry, RaiseEvent
-from tapir.model.messages.feeds import FeedNotified, FeedStatus, GetFeed, TransferWhole
+from tapir.model.messages.feeds import (
+    FeedNotified,
+    FeedStatus,
+    GetFeed,
+    PassedJudged,
+    SendPassed,
+    TransferWhole,
+)
 from tapir.model.messages.lists import RefreshSource
 from tapir.model.names import format_name
 from tapir.services.sources.feedcontent import MisfitError
+from tapir.services.sources.feedforwarding import FeedForwarder
 from tapir.services.sources.feedsaving import FeedSaving
 from tapir.services.sources.feedstate import HeldFeed, TakenFeed, confirmed, content_of, taken
 from tapir.services.sources.feedtelling import FeedTeller
 from tapir.services.sources.transferasking import FeedAsker, Wish
-from tapir.services.sources.transferbook import PrimaryBook, feed_status
+from tapir.services.sources.transferbook import PrimaryBook, feed_status, listed
 from tapir.services.sources.transferprimary import NetworkPrimaries, Primaries, PrimarySettings
 from tapir.services.sources.transfersettings import TransferSettings
 from tapir.zone.inbound import Transferred
@@ -49,7 +57,7 @@ EXPIRY_GRACE: Final = 15.0
 """seconds for which a feed must be expired before it is withdrawn: who watches the wall clock says sooner that it is
 wrong, and that nothing is to expire"""
 
-TransferMessage = FeedNotified | RefreshSource | TransferWhole | GetFeed | HoldExpiry
+TransferMessage = FeedNotified | RefreshSource | TransferWhole | GetFeed | HoldExpiry | SendPassed | PassedJudged
 
 
 class TransferSource(Actor[TransferMessage]):
@@ -64,11 +72,16 @@ class TransferSource(Actor[TransferMessage]):
 
     @classmethod
     def factory(
-        cls, settings: TransferSettings, *, lists: ActorRef[Any], events: ActorRef[Any] | None = None
+        cls,
+        settings: TransferSettings,
+        *,
+        lists: ActorRef[Any],
+        events: ActorRef[Any] | None = None,
+        policy: ActorRef[Any] | None = None,
     ) -> Callable[[], "TransferSource"]:
         """Makes the incarnations of one source, which share a thread for what may hang."""
         primaries = NetworkPrimaries(patience=settings.patience)
-        return lambda: cls(settings, lists=lists, events=events, primaries=primaries)
+        return lambda: cls(settings, lists=lists, events=events, policy=policy, primaries=primaries)
 
     def __init__(
         self,
@@ -76,12 +89,14 @@ class TransferSource(Actor[TransferMessage]):
         *,
         lists: ActorRef[Any],
         events: ActorRef[Any] | None = None,
+        policy: ActorRef[Any] | None = None,
         primaries: Primaries,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._feed = settings.feed
         self._bounds = settings.bounds
         self._teller = FeedTeller(feed=settings.feed, lists=lists)
+        self._forwarder = FeedForwarder(settings.feed, lists=lists, policy=policy)
         self._events = events
         self._chance = chance
         self._saving = FeedSaving(settings.store_path, settings.feed)
@@ -95,6 +110,7 @@ class TransferSource(Actor[TransferMessage]):
         self._checked_at: int | None = None
         # What is wanted: all lists said again, a check, one that takes the feed whole, one because of a NOTIFY.
         self._say_all = False
+        self._say_passed = False
         self._asked = False
         self._whole = False
         self._notified = False
@@ -136,6 +152,11 @@ class TransferSource(Actor[TransferMessage]):
             case HoldExpiry():
                 self._hold = message.held
                 self._wake.set()
+            case SendPassed():
+                self._say_passed = True
+                self._wake.set()
+            case PassedJudged():
+                self._forwarder.judged(message)
             case GetFeed():
                 ctx.reply(self._status())
 
@@ -184,6 +205,7 @@ class TransferSource(Actor[TransferMessage]):
         held = self._held = await self._saving.restore(ctx)
         self._check_first_until = trio.current_time() + CHECK_FIRST
         if held is None:
+            await self._forwarder.tell(ctx, None)
             return
         refreshed_at = held.standing.refreshed_at
         self._schedule = Schedule.restored(held.timers, self._bounds, refreshed_at=refreshed_at, now=ctx.now())
@@ -191,7 +213,13 @@ class TransferSource(Actor[TransferMessage]):
             await self._teller.withdrawn(held, now=ctx.now())
         else:
             await self._teller.unchanged(held, now=ctx.now())
+        await self._forwarder.tell(ctx, held)
+        self._asked = self._is_lacking()
         self._told_at = trio.current_time()
+
+    def _is_lacking(self) -> bool:
+        """Whether what is to be passed through is not held, and only the whole feed has it."""
+        return self._forwarder.active and self._held is not None and self._held.lacking
 
     async def _mind(self, ctx: Context[TransferMessage]) -> None:
         """Say what is to be said, and let the feed expire when it is time."""
@@ -204,6 +232,10 @@ class TransferSource(Actor[TransferMessage]):
             await self._tell_all(ctx, held)
         elif trio.current_time() - self._told_at >= REPORT_INTERVAL:
             await self._report(ctx)
+            await self._forwarder.tell(ctx, self._held)
+        anew, self._say_passed = self._say_passed, False
+        if anew:
+            await self._forwarder.tell(ctx, self._held, anew=True)
 
     def _checks_first(self) -> bool:
         """Whether a primary is to be heard before all that was stored is said."""
@@ -247,6 +279,7 @@ class TransferSource(Actor[TransferMessage]):
         ctx.log.error("%s", text)
         await self._saving.note(ctx, held)
         self._cleared = False
+        await self._forwarder.tell(ctx, held)
         await self._teller.withdrawn(held, now=ctx.now())
         if self._events is not None:
             self._events.tell_nowait(RaiseEvent(kind=EventKind.SOURCE_EXPIRED, subject=feed, text=text))
@@ -268,7 +301,7 @@ class TransferSource(Actor[TransferMessage]):
         return max(wait, self._began + LEAST_INTERVAL - trio.current_time())
 
     async def _check(self, ctx: Context[TransferMessage]) -> None:
-        wish = Wish(whole=self._whole, hint=self._hint if self._notified else None)
+        wish = Wish(whole=self._whole, again=self._is_lacking(), hint=self._hint if self._notified else None)
         self._whole = self._asked = self._notified = False
         last = self._held.standing.primary if self._held is not None else ""
         prefer, self._prefer = self._prefer, ""
@@ -349,7 +382,7 @@ class TransferSource(Actor[TransferMessage]):
             "whole" if whole else "incremental",
             result.octets,
             len(held),
-            _listed("; not evaluated: ", held.standing.unevaluated),
+            listed("; not evaluated: ", held.standing.unevaluated),
         )
 
     async def _note_success(
@@ -364,6 +397,8 @@ class TransferSource(Actor[TransferMessage]):
             await self._tell_all(ctx, held)
         elif done is not None and done.steps:
             await self._teller.steps(before, held, done.steps, now=ctx.now())
+        if done is not None or before is None or before.standing.withdrawn:
+            await self._forwarder.tell(ctx, held)
         if failed:
             await self._report(ctx)
         if self._events is not None and not self._cleared:
@@ -386,8 +421,5 @@ class TransferSource(Actor[TransferMessage]):
             self._counters,
             checking=self._checking,
             checked_at=self._checked_at,
+            passed=self._forwarder.counts(),
         )
-
-
-def _listed(head: str, counts: tuple[tuple[str, int], ...]) -> str:
-    return head + ", ".join(f"{count} {kind}" for kind, count in counts) if counts else ""

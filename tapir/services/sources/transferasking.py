@@ -14,9 +14,13 @@ from tapir.zone.serial import is_newer
 
 @attrs.frozen(kw_only=True)
 class Wish:
-    """What a check is to bring: with `whole` everything, whatever its serial; `hint` is a serial that there may be."""
+    """What a check is to bring: with `whole` everything, whatever its serial; `hint` is a serial that there may be.
+
+    With `again` everything, too, but nothing older than what is held.
+    """
 
     whole: bool = False
+    again: bool = False
     hint: int | None = None
 
 
@@ -36,6 +40,8 @@ class FeedAsker:
         """
         if held is None or wish.whole:
             return await self.whole(primary, held=None, clock=clock)
+        if wish.again:
+            return await self.whole(primary, held=held, clock=clock)
         if wish.hint is None or not is_newer(wish.hint, held):
             serial = await self.primaries.serial(primary, self.feed.zone, clock=clock)
             if serial == held:
@@ -43,12 +49,14 @@ class FeedAsker:
             if not is_newer(serial, held):
                 detail = f"{primary.label} has serial {serial}, and {held} is held"
                 raise TransferError(zone=self.feed.zone, fault=Fault.ROLLBACK, detail=detail)
-        request = TransferRequest(zone=self.feed.zone, held=held, limits=self.limits)
+        request = TransferRequest(zone=self.feed.zone, held=held, limits=self.limits, keep=self.feed.forward)
         return self._counted(await self.primaries.transfer(primary, request, clock=clock))
 
     async def whole(self, primary: PrimarySettings, *, held: int | None, clock: Clock) -> Transferred:
         """All that `primary` has, unless that is older than `held`. Raises TapirError."""
-        request = TransferRequest(zone=self.feed.zone, held=held, whole=True, limits=self.limits)
+        request = TransferRequest(
+            zone=self.feed.zone, held=held, whole=True, limits=self.limits, keep=self.feed.forward
+        )
         return self._counted(await self.primaries.transfer(primary, request, clock=clock))
 
     def failed(self, exc: TapirError) -> str:

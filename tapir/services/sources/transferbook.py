@@ -74,9 +74,10 @@ def feed_status(
     *,
     checking: bool,
     checked_at: int | None,
+    passed: Mapping[str, int],
 ) -> FeedStatus:
-    """How a feed stands, for others to see."""
-    counts = dict(counters)
+    """How a feed stands, for others to see; `passed` is counted of what POP does not evaluate."""
+    counts = dict(counters) | dict(passed)
     if held is not None:
         counts["rules"] = len(held)
         counts |= {f"unevaluated.{kind}": count for kind, count in held.standing.unevaluated}
@@ -100,3 +101,8 @@ def feed_status(
         primaries=book.status(),
         counters=tuple(sorted(counts.items())),
     )
+
+
+def listed(head: str, counts: tuple[tuple[str, int], ...]) -> str:
+    """`counts` behind `head`; nothing where there are none."""
+    return head + ", ".join(f"{count} {kind}" for kind, count in counts) if counts else ""

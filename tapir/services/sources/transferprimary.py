@@ -92,6 +92,8 @@ class TransferRequest:
     held: int | None
     whole: bool = False
     limits: TransferLimits = TransferLimits()
+    keep: bool = False
+    """whether what POP does not evaluate is wanted, too"""
 
 
 class Primaries(Protocol):
@@ -144,6 +146,7 @@ class NetworkPrimaries:
             key=primary.key,
             now=clock(),
             whole=request.whole,
+            keep=request.keep,
             limits=request.limits,
         )
         return await fetch(connector, exchange, patience=self._patience, clock=clock)

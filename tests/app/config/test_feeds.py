@@ -120,7 +120,6 @@ GOOD = ("zone: a.example", "upstream: 192.0.2.1")
         ([*GOOD, "tls: { key: a.pem }"], "tls.key: is the key of a certificate, and there is no cert"),
         ([*GOOD, "tls: { ca: missing.pem }"], "tls: "),
         ([*GOOD, "match: subtree"], "match: a feed says itself, by wildcards, what is below a name; allowed is exact"),
-        ([*GOOD, "other-triggers: pass"], "other-triggers: passing on what is not evaluated is not supported"),
         ([*GOOD, "other-triggers: drop"], "other-triggers: 'drop' is not allowed; allowed is count or pass"),
         ([*GOOD, "feed-actions: true"], "feed-actions: not supported by this version"),
         ([*GOOD, "max-records: 0"], "max-records: 0 is out of range"),
