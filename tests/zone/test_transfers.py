@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import tapir.zone.chunk
 import tapir.zone.replies
 import tapir.zone.version
+from tapir.codec.passed import between, make
 from tapir.codec.rpz import action_of
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
@@ -42,6 +43,11 @@ POOL = [
     for i in range(9)
     for text in (f"n{i}.example", f"*.n{i}.example", f"{'long' * 12}{i}.below.n{i}.example", f"single{i}")
 ]
+PASSED = [
+    make(parse_name(owner), rdtype, 60, rdata)
+    for owner in ("data0", "*.data0", "data1.deep.example", "32.1.2.0.192.rpz-ip", "below.n1.example")
+    for rdtype, rdata in ((1, b"\xc0\0\2\1"), (1, b"\xc0\0\2\2"), (16, b"\x28" + b"t" * 40))
+]
 
 
 def make_query(rdtype, *, serial=None, edns=True, text="rpz.example."):
@@ -65,10 +71,10 @@ def ask(query, view, transport=TCP):
     return reply, messages
 
 
-def copy_of(content, serial):
-    """A secondary's zone in dnspython that holds `content`."""
+def copy_of(content, passed, serial):
+    """A secondary's zone in dnspython that holds `content` and what is `passed` through."""
     zone = dns.zone.Zone(ORIGIN)
-    version = ZoneVersion.build(SETTINGS, serial, RecordBlock.of(content.items()))
+    version = ZoneVersion.build(SETTINGS, serial, RecordBlock.of(content.items()), passed=passed)
     take(zone, make_query("AXFR"), ask(make_query("AXFR"), ZoneView(version=version))[1], None)
     return zone
 
@@ -81,10 +87,15 @@ def take(zone, query, messages, serial, *, is_udp=False):
 
 
 def content_of(zone):
-    """The serial and the rules that a secondary holds; all else must be the apex as it should be."""
+    """The serial, the rules and what is passed through that a secondary holds; all else must be the apex."""
     rules = {}
+    passed = set()
     serial = None
     for name, ttl, rdata in zone.iterate_rdatas():
+        if rdata.rdtype in {dns.rdatatype.A, dns.rdatatype.TXT}:
+            owner = name.derelativize(ORIGIN).relativize(ORIGIN).concatenate(dns.name.root)
+            passed.add(make(Name(owner.to_wire()), rdata.rdtype, ttl, rdata.to_wire()))
+            continue
         assert ttl == 3600
         if rdata.rdtype == dns.rdatatype.SOA:
             serial = rdata.serial
@@ -94,7 +105,7 @@ def content_of(zone):
         else:
             assert rdata.rdtype == dns.rdatatype.NS
     assert len(zone.get_rdataset("@", "NS")) == 2
-    return serial, rules
+    return serial, rules, passed
 
 
 class Transfers(RuleBasedStateMachine):
@@ -106,8 +117,9 @@ class Transfers(RuleBasedStateMachine):
     @initialize(
         serial=st.sampled_from([1, 0, 7, 2**31 - 3, 2**31, 2**32 - 3, 2**32 - 1]),
         content=st.dictionaries(st.sampled_from(POOL), st.sampled_from(SAID), max_size=36),
+        passed=st.sets(st.sampled_from(PASSED), max_size=8),
     )
-    def begin(self, serial, content):
+    def begin(self, serial, content, passed):
         self.patch = pytest.MonkeyPatch()
         for module, name, value in (
             (tapir.zone.chunk, "MAX_OCTETS", 240),
@@ -117,9 +129,11 @@ class Transfers(RuleBasedStateMachine):
         ):
             self.patch.setattr(module, name, value)
         self.now = 0
-        self.view = ZoneView(version=ZoneVersion.build(SETTINGS, serial, RecordBlock.of(content.items())))
+        version = ZoneVersion.build(SETTINGS, serial, RecordBlock.of(content.items()), passed=passed)
+        self.view = ZoneView(version=version)
         self.content = content
-        self.past = {serial: content}
+        self.passed = passed
+        self.past = {serial: (content, passed)}
         self.reachable = []
         """serials that the journal must reach, oldest first, with the time of the step from them"""
 
@@ -127,7 +141,8 @@ class Transfers(RuleBasedStateMachine):
         if hasattr(self, "patch"):
             self.patch.undo()
 
-    def publish(self, content, delta, serial):
+    def publish(self, content, delta, serial, passed=None):
+        self.passed = self.passed if passed is None else passed
         old = self.view.version
         step = VersionDelta(from_serial=old.serial, to_serial=serial, at=self.now, delta=delta)
         self.view = ZoneView(version=old.successor(delta, serial), journal=self.view.journal.append(step))
@@ -139,18 +154,22 @@ class Transfers(RuleBasedStateMachine):
             self.reachable.append((old.serial, self.now))
             self.reachable = [one for one in self.reachable if compare(serial, one[0]) == 1]
             self.past = {one: held for one, held in self.past.items() if compare(serial, one) == 1}
-        self.past[serial] = content
+        self.past[serial] = content, self.passed
 
     @rule(
         gone=st.sets(st.sampled_from(POOL), max_size=12),
         new=st.dictionaries(st.sampled_from(POOL), st.sampled_from(SAID), max_size=12),
         jump=st.sampled_from([0, 0, 0, 1, 2**30, 2**31 - 2]),
+        passed=st.one_of(st.none(), st.sets(st.sampled_from(PASSED), max_size=8)),
     )
-    def change(self, gone, new, jump):
+    def change(self, gone, new, jump, passed):
         content = {name: action for name, action in self.content.items() if name not in gone} | new
         delta = difference(self.view.version, RecordBlock.of(content.items()))
+        if passed is not None:
+            change = between(self.view.version.passed.records, sorted(passed))
+            delta = RecordDelta(removed=delta.removed, added=delta.added, passed=change)
         serial = (next_serial(self.view.serial) + jump) % 2**32 or 1
-        self.publish(content, delta, serial)
+        self.publish(content, delta, serial, passed)
 
     @rule(name=st.sampled_from(POOL), action=st.sampled_from(SAID))
     def add_and_take_back(self, name, action):
@@ -195,7 +214,9 @@ class Transfers(RuleBasedStateMachine):
     @rule()
     def restart(self):
         """The state comes back from its stored form."""
-        version = ZoneVersion.build(SETTINGS, self.view.serial, self.view.version.records())
+        old = self.view.version
+        version = ZoneVersion.build(SETTINGS, self.view.serial, old.records(), passed=reversed(old.passed.records))
+        assert version.passed.records == old.passed.records
         self.view = ZoneView(version=version, journal=Journal.of(self.view.journal))
 
     @invariant()
@@ -204,7 +225,7 @@ class Transfers(RuleBasedStateMachine):
         zone = dns.zone.Zone(ORIGIN)
         reply, messages = ask(query, self.view)
         take(zone, query, messages, None)
-        assert content_of(zone) == (self.view.serial, self.content)
+        assert content_of(zone) == (self.view.serial, self.content, self.passed)
         assert not reply.incremental
         assert sum(len(wire) for wire in reply) >= reply.octets
 
@@ -212,7 +233,7 @@ class Transfers(RuleBasedStateMachine):
     def a_secondary_of_any_serial_ends_with_the_same_zone(self):
         reachable = {serial for serial, _ in self.reachable}
         assert {step.from_serial for step in self.view.journal} == reachable
-        for serial, held in self.past.items():
+        for serial, (held, passed) in self.past.items():
             query = make_query("IXFR", serial=serial)
             reply, messages = ask(query, self.view)
             if serial == self.view.serial:
@@ -221,6 +242,7 @@ class Transfers(RuleBasedStateMachine):
                 continue
             net = sum((self.content.get(name) != said) for name, said in held.items())
             net += sum((held.get(name) != said) for name, said in self.content.items())
+            net += len(passed ^ self.passed)
             assert isinstance(reply, TransferReply)
             if reply.incremental:
                 assert serial in reachable
@@ -230,13 +252,13 @@ class Transfers(RuleBasedStateMachine):
                 known = self.view.difference_from(serial)
                 assert known is not None
                 assert known.octets > self.view.version.octets
-            zone = copy_of(held, serial)
+            zone = copy_of(held, passed, serial)
             take(zone, query, messages, serial)
-            assert content_of(zone) == (self.view.serial, self.content)
+            assert content_of(zone) == (self.view.serial, self.content, self.passed)
 
     @invariant()
     def a_datagram_holds_the_difference_or_sends_to_tcp(self):
-        for serial, held in [*self.past.items()][-4:]:
+        for serial, (held, passed) in [*self.past.items()][-4:]:
             for edns in (True, False):
                 query = make_query("IXFR", serial=serial, edns=edns)
                 reply, [message] = ask(query, self.view, UDP)
@@ -245,16 +267,16 @@ class Transfers(RuleBasedStateMachine):
                 assert len(reply.wire) <= room
                 assert not message.flags & dns.flags.TC
                 if len(message.answer) > 1:
-                    zone = copy_of(held, serial)
+                    zone = copy_of(held, passed, serial)
                     take(zone, query, [message], serial, is_udp=True)
-                    assert content_of(zone) == (self.view.serial, self.content)
+                    assert content_of(zone) == (self.view.serial, self.content, self.passed)
                     continue
                 assert message.answer[0][0].serial == self.view.serial
                 if serial != self.view.serial:
                     known = self.view.difference_from(serial)
                     assert known is None or known.octets > room - 12 - 17 - 11
                     with pytest.raises(dns.xfr.UseTCP):
-                        take(copy_of(held, serial), query, [message], serial, is_udp=True)
+                        take(copy_of(held, passed, serial), query, [message], serial, is_udp=True)
 
     @invariant()
     def a_secondary_that_is_ahead_gets_one_soa(self):
@@ -290,7 +312,7 @@ def test_messages_are_cut_by_octets(count, octets):
     assert len(sizes) == 1 + reply.octets // (15 * 1024)
     zone = dns.zone.Zone(ORIGIN)
     take(zone, query, messages, None)
-    assert content_of(zone) == (1, content)
+    assert content_of(zone) == (1, content, set())
 
 
 def test_the_longest_names_and_question_stay_below_16_kib():

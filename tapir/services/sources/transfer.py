@@ -10,7 +10,6 @@ waiting ─▶ current ──(refresh is over, or NOTIFY)──▶ checking: eac
 """
 
 import functools
-import logging
 import random
 import uuid
 from collections import Counter
@@ -23,14 +22,7 @@ import trio
 from actors import Actor, ActorRef, Context, StopReason
 from tapir.model.errors import TapirError
 from tapir.model.messages.events import ClearEvent, EventKind, HoldExpiry, RaiseEvent
-from tapir.model.messages.feeds import (
-    FeedNotified,
-    FeedStatus,
-    GetFeed,
-    PassedJudged,
-    SendPassed,
-    TransferWhole,
-)
+from tapir.model.messages.feeds import FeedNotified, FeedStatus, GetFeed, PassedJudged, SendPassed, TransferWhole
 from tapir.model.messages.lists import RefreshSource
 from tapir.model.names import format_name
 from tapir.services.sources.feedcontent import MisfitError
@@ -39,7 +31,7 @@ from tapir.services.sources.feedsaving import FeedSaving
 from tapir.services.sources.feedstate import HeldFeed, TakenFeed, confirmed, content_of, taken
 from tapir.services.sources.feedtelling import FeedTeller
 from tapir.services.sources.transferasking import FeedAsker, Wish
-from tapir.services.sources.transferbook import PrimaryBook, feed_status, listed
+from tapir.services.sources.transferbook import PrimaryBook, feed_status, log_taken
 from tapir.services.sources.transferprimary import NetworkPrimaries, Primaries, PrimarySettings
 from tapir.services.sources.transfersettings import TransferSettings
 from tapir.zone.inbound import Transferred
@@ -366,24 +358,8 @@ class TransferSource(Actor[TransferMessage]):
                     nursery.start_soon(saving, ctx, done.held)
                 else:
                     await saving(ctx, done.held)
-                self._log_taken(ctx, primary, result, done.held)
+                log_taken(ctx.log, self._feed, primary, result, done.held)
                 await self._note_success(ctx, before, done.held, done)
-
-    def _log_taken(
-        self, ctx: Context[TransferMessage], primary: PrimarySettings, result: Transferred, held: HeldFeed
-    ) -> None:
-        whole = result.content is not None
-        ctx.log.log(
-            logging.INFO if whole else logging.DEBUG,
-            "feed %s: serial %s from %s, %s, %d octets; %d rules now%s",
-            self._feed.source,
-            held.standing.serial,
-            primary.label,
-            "whole" if whole else "incremental",
-            result.octets,
-            len(held),
-            listed("; not evaluated: ", held.standing.unevaluated),
-        )
 
     async def _note_success(
         self, ctx: Context[TransferMessage], before: HeldFeed | None, held: HeldFeed, done: TakenFeed | None

@@ -1,6 +1,8 @@
 """What is known of each primary of a feed, and in which order they are asked (no clock, no socket)."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -8,6 +10,7 @@ from tapir.model.messages.feeds import FeedStatus, PrimaryStatus
 from tapir.model.names import format_name
 from tapir.services.sources.feedstate import FeedIdentity, HeldFeed
 from tapir.services.sources.transferprimary import PrimarySettings
+from tapir.zone.inbound import Transferred
 from tapir.zone.schedule import Schedule
 
 
@@ -103,6 +106,23 @@ def feed_status(
     )
 
 
-def listed(head: str, counts: tuple[tuple[str, int], ...]) -> str:
-    """`counts` behind `head`; nothing where there are none."""
+def log_taken(
+    log: "logging.LoggerAdapter[Any]", feed: FeedIdentity, primary: PrimarySettings, result: Transferred, held: HeldFeed
+) -> None:
+    """Say that `result` was had from `primary`, and is `held` now."""
+    whole = result.content is not None
+    log.log(
+        logging.INFO if whole else logging.DEBUG,
+        "feed %s: serial %s from %s, %s, %d octets; %d rules now%s",
+        feed.source,
+        held.standing.serial,
+        primary.label,
+        "whole" if whole else "incremental",
+        result.octets,
+        len(held),
+        _listed("; not evaluated: ", held.standing.unevaluated),
+    )
+
+
+def _listed(head: str, counts: tuple[tuple[str, int], ...]) -> str:
     return head + ", ".join(f"{count} {kind}" for kind, count in counts) if counts else ""
