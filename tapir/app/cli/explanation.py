@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from tapir.app.cli.render import ago, minute
+from tapir.codec.localdata import TYPES
 
 
 def render_explanation(explanation: Mapping[str, Any], *, now: float) -> RenderableType:
@@ -31,6 +32,10 @@ def render_explanation(explanation: Mapping[str, Any], *, now: float) -> Rendera
         text.append(f"\non {hit['kind']} {hit['list_name']}{_hit_details(hit)}{_hit_age(hit, now)}")
     if not explanation["hits"]:
         text.append("\non no list")
+    for fact in explanation.get("passed", ()):
+        types = ", ".join(TYPES.get(each, f"TYPE{each}") for each in fact["types"])
+        passes = f"not passed through: {fact['refused']}" if fact["refused"] else "passed through"
+        text.append(f"\n{types} at {fact['owner']} by feed {fact['source']} is {passes}")
     for rule in explanation["rules"]:
         fired = "fires" if rule["fired"] else "does not fire"
         text.append(f"\nrule {rule['rule']} {fired}: {rule['detail']} → {rule['action']}")

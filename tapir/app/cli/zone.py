@@ -64,6 +64,8 @@ def diff(state_dir: Path, older: int, newer: int, *, everything: bool, as_json: 
             else:
                 if not first:
                     print(f"serial {older} to {newer}: -{page['removed']} +{page['added']} records")
+                    for line in passed_lines(page.get("passed", {})):
+                        print(line)
                 for line in change_lines(changes):
                     print(line)
             first = first or page
@@ -77,6 +79,13 @@ def diff(state_dir: Path, older: int, newer: int, *, everything: bool, as_json: 
         return commands.DONE
 
     return commands.with_console(state_dir, read)
+
+
+def passed_lines(passed: Mapping[str, int]) -> Iterable[str]:
+    """How much of what goes and comes is passed through from feeds, where any is."""
+    removed, added = passed.get("removed", 0), passed.get("added", 0)
+    if removed or added:
+        yield f"of these passed through from feeds: -{removed} +{added}"
 
 
 def change_lines(changes: Iterable[Mapping[str, str]]) -> Iterable[str]:

@@ -75,6 +75,7 @@ class ZonePart:
             "removed": difference.removed,
             "added": difference.added,
             "names": len(difference.before),
+            "passed": {"removed": len(difference.passed.removed), "added": len(difference.passed.added)},
             "changes": [
                 {
                     "name": format_name(Name(difference.names.data[offsets[row] : offsets[row + 1]])),
