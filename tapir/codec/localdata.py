@@ -97,7 +97,11 @@ def _caa(cursor: _Cursor) -> None:
 
 
 def _tlsa(cursor: _Cursor) -> None:
-    cursor.take(4)
+    """RFC 6698 §2.1: a digest has its length, and other data some."""
+    cursor.take(2)
+    matching = cursor.number(1)
+    if cursor.left != {1: 32, 2: 64}.get(matching, max(1, cursor.left)):
+        raise ValueError("no such digest")
     cursor.take(cursor.left)
 
 

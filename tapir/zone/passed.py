@@ -128,18 +128,22 @@ def answers_in(records: Iterable[bytes], rdtype: int, any_type: int) -> tuple[in
 
 def _changes(delta: PassedDelta) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Key, old record and new record (empty: none) of all that changes, in order."""
-    old: dict[bytes, bytes] = {}
-    for record in delta.removed:
-        if old.setdefault(key_of(record), record) is not record:
-            raise ZoneError(f"a record passed through at {format_name(owner_of(record))} is removed twice")
-    new: dict[bytes, bytes] = {}
-    for record in delta.added:
-        if new.setdefault(key_of(record), record) is not record:
-            raise ZoneError(f"a record passed through at {format_name(owner_of(record))} is added twice")
+    old = _by_key(delta.removed, "removed")
+    new = _by_key(delta.added, "added")
     keys = [(key, b"") for key in old]
     keys += [(key, b"") for key in new if key not in old]
     for key, _ in _sorted(keys):
         yield key, old.get(key, b""), new.get(key, b"")
+
+
+def _by_key(records: Iterable[bytes], what: str) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for record in records:
+        key = key_of(record)
+        if key in found:
+            raise ZoneError(f"a record passed through at {format_name(owner_of(record))} is {what} twice")
+        found[key] = record
+    return found
 
 
 def _sorted(pairs: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:

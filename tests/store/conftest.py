@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tapir.codec.passed import between, make
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
 from tapir.model.names import Name, parse_name
@@ -21,12 +22,21 @@ class Oracle:
         for serial in itertools.count(1):
             removed, added = self._edit(serial, records)
             records = {name: action for name, action in records.items() if name not in removed} | added
-            delta = RecordDelta(removed=RecordBlock.of(removed.items()), added=RecordBlock.of(added.items()))
+            delta = RecordDelta(
+                removed=RecordBlock.of(removed.items()),
+                added=RecordBlock.of(added.items()),
+                passed=between(self.passed(serial), self.passed(serial + 1)),
+            )
             yield VersionDelta(from_serial=serial, to_serial=serial + 1, at=serial * 1_000_000, delta=delta), records
 
     def records(self, serial: int) -> Records:
         """What the zone holds at `serial`."""
         return next(itertools.islice(self.versions(), serial - 2, None))[1] if serial > 1 else {}
+
+    def passed(self, serial: int) -> tuple[bytes, ...]:
+        """What is passed through at `serial`: nothing at first, and now and then."""
+        names = [parse_name(f"p{number}.example") for number in range((serial - 1) % 7)]
+        return tuple(make(name, 16, serial % 3, bytes((20,)) + b"t" * 20) for name in names)
 
     def delta(self, serial: int) -> VersionDelta:
         """The step from `serial` to the next."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tapir.codec.passed import make
 from tapir.model.actions import Action
-from tapir.model.blocks import RecordBlock, RecordDelta, VersionDelta
+from tapir.model.blocks import PassedDelta, RecordBlock, RecordDelta, VersionDelta
 from tapir.model.names import Name, parse_name
 from tapir.store import feeds
 from tapir.store.blobs import BlobKind
@@ -251,3 +252,22 @@ def test_another_database_is_not_taken_for_a_feed(path: Path) -> None:
     ZoneStore.open(path).close()
     with pytest.raises(StoreCorrupt):
         FeedStore.open(path)
+
+
+def test_what_is_passed_through_is_kept_beside_the_rules(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "_SMALL", 0)
+    one, two = (make(parse_name(f"{name}.example"), 1, 60, bytes(4)) for name in ("one", "two"))
+    store = FeedStore.open(path)
+    store.replace(standing(1, kept=True), [], [one])
+    for serial, removed, added in ((2, (), (two,)), (3, (one,), ()), (4, (two,), (one,))):
+        change = RecordDelta(passed=PassedDelta(removed=removed, added=added))
+        store.commit(serial - 1, standing(serial, kept=True, surplus=serial), change)
+        stored = store.load()
+        assert stored is not None
+        assert (stored.standing.kept, stored.standing.surplus) == (True, serial)
+        assert set(stored.passed) == {1: {one}, 2: {one, two}, 3: {two}, 4: {one}}[serial]
+    store.replace(standing(5), [])
+    stored = store.load()
+    assert stored is not None
+    assert stored.passed == ()
+    store.close()

@@ -78,6 +78,7 @@ def test_no_acknowledged_commit_is_lost(tmp_path: Path, oracle, campaign) -> Non
         assert stored is not None
         assert stored.serial in (acknowledged, acknowledged + 1)
         assert dict(stored.records) == oracle.records(stored.serial)
+        assert set(stored.passed) == set(oracle.passed(stored.serial))
         assert stored.deltas[-1].to_serial == stored.serial
         assert len(stored.deltas) >= min(stored.serial - 1, 30)
         acknowledged = stored.serial

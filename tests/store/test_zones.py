@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from tapir.codec.passed import make
 from tapir.model.actions import Action
-from tapir.model.blocks import EMPTY_RECORDS, RecordBlock, RecordDelta, VersionDelta
+from tapir.model.blocks import EMPTY_RECORDS, PassedDelta, RecordBlock, RecordDelta, VersionDelta
 from tapir.model.names import Name, parse_name
-from tapir.store import zones
+from tapir.store import passed, zones
 from tapir.store.errors import StoreCorrupt, StoreFormatUnknown, StoreFull, StoreOutOfStep
+from tapir.store.packing import pack_version_delta
 from tapir.store.zones import StoredZone, ZoneStore
 
 
@@ -58,6 +60,7 @@ def test_commits_are_loaded_again(path: Path, oracle) -> None:
         assert stored.serial == serial + 1
         assert stored.committed_at == serial * 1_000_000
         assert dict(stored.records) == oracle.records(serial + 1)
+        assert sorted(stored.passed) == sorted(oracle.passed(serial + 1))
         assert [delta.from_serial for delta in stored.deltas] == list(range(1, serial + 1))
     store.close()
 
@@ -166,12 +169,13 @@ def test_a_reset_begins_anew_and_may_bring_its_journal(path: Path, oracle) -> No
     store.commit(oracle.delta(1))
     store.set_held(True)
     chain = [oracle.delta(serial) for serial in range(5, 9)]
-    store.reset(9, RecordBlock.of(oracle.records(9).items()), 77, deltas=chain)
+    store.reset(9, RecordBlock.of(oracle.records(9).items()), 77, passed=oracle.passed(9), deltas=chain)
     store.commit(oracle.delta(9))
     stored = load(store)
     assert (stored.serial, stored.held) == (10, True)
     assert [delta.from_serial for delta in stored.deltas] == [5, 6, 7, 8, 9]
     assert dict(stored.records) == oracle.records(10)
+    assert set(stored.passed) == set(oracle.passed(10))
     with pytest.raises(ValueError, match="does not follow"):
         store.reset(9, EMPTY_RECORDS, 0, deltas=chain[::2])
     with pytest.raises(ValueError, match="lead to serial 9"):
@@ -317,6 +321,53 @@ def test_a_base_of_another_time_is_corrupt(path: Path, oracle) -> None:
         assert other.execute("UPDATE item SET sealed = ? WHERE key = 'base/0'", (bases[0],)).rowcount == 1
     with pytest.raises(StoreCorrupt, match="records where"):
         store.load()
+    store.close()
+
+
+def test_what_is_passed_through_leaves_no_trace_where_there_is_none(path: Path) -> None:
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0)
+    record = make(parse_name("p.example"), 1, 60, bytes(4))
+    plain = step(1)
+    store.commit(plain)
+    assert len(pack_version_delta(plain)) == 2 * 4 + 8 + 2 * 12 + 36
+    assert b"passed" not in zones._State().pack()
+    for serial, change in ((2, PassedDelta(added=(record,))), (3, PassedDelta(removed=(record,)))):
+        delta = RecordDelta(passed=change)
+        store.commit(VersionDelta(from_serial=serial, to_serial=serial + 1, at=0, delta=delta))
+        assert load(store).passed == change.added
+    assert [len(delta.delta.passed) for delta in load(store).deltas] == [0, 1, 1]
+    store.close()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_what_is_passed_through_is_not_lost_unnoticed(path: Path, monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
+    monkeypatch.setattr(passed, "_PART", 3 - parts)
+    records = [make(parse_name(name), 1, 60, bytes(4)) for name in ("a.example", "b.example")]
+    store = ZoneStore.open(path)
+    store.reset(1, EMPTY_RECORDS, 0, passed=records)
+    assert set(load(store).passed) == set(records)
+    gone = VersionDelta(
+        from_serial=1, to_serial=2, at=0, delta=RecordDelta(passed=PassedDelta(removed=(records[0][:-1] + b"x",)))
+    )
+    store.commit(gone)
+    with pytest.raises(StoreCorrupt, match="passed through is removed where it is not"):
+        store.load()
+    store.close()
+    tamper(path, "DELETE FROM item WHERE key = 'passed/0'")
+    store = ZoneStore.open(path)
+    with pytest.raises(StoreCorrupt, match="passed/0 is missing"):
+        store.load()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "record", [b"", b"\1a", b"\1a\0\0\1\0\1", b"\0" + bytes(10), make(Name(b"\1a\0"), 1, 1, b"x") + b"y"]
+)
+def test_a_malformed_record_is_not_written(path: Path, record: bytes) -> None:
+    store = ZoneStore.open(path)
+    with pytest.raises(ValueError, match="passed through"):
+        store.reset(1, EMPTY_RECORDS, 0, passed=[record])
     store.close()
 
 

@@ -66,7 +66,7 @@ def offer_of(records: Iterable[bytes], rules: FeedRules) -> Offer:
     for each in admitted:
         digest.update(each)
     name = digest.hexdigest() if admitted else "nothing"
-    return Offer(records=tuple(admitted), refused=dict(refused), digest=name)
+    return Offer(records=tuple(admitted), refused=dict(+refused), digest=name)
 
 
 def _trigger(owner: Name) -> bytes | None:

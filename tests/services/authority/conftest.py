@@ -11,7 +11,7 @@ import pytest
 from actors import ActorRef, ActorSpec, ActorSystem, ManualClock, Request, Strategy, SupervisorSpec, SystemSettings
 from actors.testing import Probe, probe, run_system
 from tapir.model.actions import Action
-from tapir.model.blocks import RecordBlock, RecordDelta
+from tapir.model.blocks import NOTHING_PASSED, PassedDelta, RecordBlock, RecordDelta
 from tapir.model.messages.lists import StreamPosition
 from tapir.model.messages.zone import GetZone, ZoneChange, ZoneContent, ZoneStatus
 from tapir.model.names import parse_name
@@ -39,11 +39,17 @@ class Stream:
         self._epoch = epoch
         self._sequence = -1
 
-    def content(self, records: RecordBlock) -> ZoneContent:
-        return ZoneContent(zone=ZONE, position=self._next(), records=records)
+    def content(self, records: RecordBlock, passed: tuple[bytes, ...] = ()) -> ZoneContent:
+        return ZoneContent(zone=ZONE, position=self._next(), records=records, passed=passed)
 
-    def change(self, *, removed: RecordBlock | None = None, added: RecordBlock | None = None) -> ZoneChange:
-        delta = RecordDelta(removed=removed or block(), added=added or block())
+    def change(
+        self,
+        *,
+        removed: RecordBlock | None = None,
+        added: RecordBlock | None = None,
+        passed: PassedDelta = NOTHING_PASSED,
+    ) -> ZoneChange:
+        delta = RecordDelta(removed=removed or block(), added=added or block(), passed=passed)
         return ZoneChange(zone=ZONE, position=self._next(), delta=delta)
 
     def _next(self) -> StreamPosition:

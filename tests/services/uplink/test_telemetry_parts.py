@@ -55,9 +55,7 @@ SECONDARY = SecondaryStatus(
     notify_state="acknowledged",
     notify_at=1,
 )
-TOPIC = TopicStatus(
-    filter="a/b", consumer="core", qos=1, granted=True, refused="", messages=4, octets=40, latest_at=1
-)
+TOPIC = TopicStatus(filter="a/b", consumer="core", qos=1, granted=True, refused="", messages=4, octets=40, latest_at=1)
 MQTT = MqttStatus(
     broker="mqtts://broker.example:8883",
     client_id="c",
