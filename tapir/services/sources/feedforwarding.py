@@ -45,8 +45,9 @@ class FeedForwarder:
             await self._policy.tell(PassedUnchanged(source=source, digest=offer.digest))
             return
         # An answer tells that the list keeper has handed on what it was told before: what that lets through is known.
-        with contextlib.suppress(AskError):
-            await self._lists.ask(GetSources())
+        if offer.records:
+            with contextlib.suppress(AskError):
+                await self._lists.ask(GetSources())
         records = PassedRecords(source=source, digest=offer.digest, records=offer.records)
         if await self._policy.tell(records) in (Delivery.DELIVERED, Delivery.COALESCED):
             self._told = offer.digest
