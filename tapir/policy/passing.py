@@ -20,7 +20,7 @@ import numpy as np
 from tapir.codec.passed import MOST_OCTETS, MOST_RECORDS, between, owner_of, type_of
 from tapir.model.blocks import NOTHING_PASSED, NameBlock, PassedDelta
 from tapir.model.messages.policy import PassedFact
-from tapir.model.names import ROOT, Name, canonical_key, format_name, is_wildcard, parent_of, split_labels
+from tapir.model.names import ROOT, Name, format_name, is_wildcard, parent_of, split_labels
 from tapir.policy.columns import Columns
 from tapir.policy.lookups import Lookups
 from tapir.policy.rules import decide_rows
@@ -65,11 +65,12 @@ class Judge:
             part = owners[start : start + _CHUNK]
             slots = np.array([self._table.governing_slot(owner) for owner in part], np.int32)
             seen = self._columns.gather(slots)
-            ruled = (decide_rows(self._settings, seen) != 0).tolist()
+            # Where nothing is decided there may be a record all the same: PASSTHRU, under a wildcard.
+            ruled = ((decide_rows(self._settings, seen) != 0) | (self._emitted[slots] != 0)).tolist()
             for owner, allowed, decided in zip(part, seen.allowed.tolist(), ruled, strict=True):
                 if allowed or self._is_looked_up(owner):
                     found.append(ALLOWLISTED)
-                elif decided or self._has_record(owner):
+                elif decided:
                     found.append(RULED)
                 else:
                     found.append(ALLOWLISTED if is_wildcard(owner) and self._allows_below(parent_of(owner)) else "")
@@ -77,9 +78,6 @@ class Judge:
 
     def _is_looked_up(self, name: Name) -> bool:
         return bool(self._lookups) and any(True for _ in self._lookups.hits(name))
-
-    def _has_record(self, name: Name) -> bool:
-        return bool(self._emitted[self._table.known_slots_of(NameBlock.of([name]))].any())
 
     def _allows_below(self, base: Name) -> bool:
         """Whether an allowlist holds a name below `base`; below the root it is taken for granted."""
@@ -109,7 +107,7 @@ class Passing:
         """why nothing passes at an owner that a feed has"""
         self._count = 0
         self._octets = 0
-        self._by_labels: list[tuple[tuple[bytes, ...], Name]] = []
+        self._by_labels: list[tuple[bytes, Name]] = []
         """the owners that are names, those below one behind it"""
         self._surplus: set[Name] = set()
 
@@ -143,7 +141,7 @@ class Passing:
         new = [owner for owner in touched if self._is_known(owner) and not is_trigger(owner)]
         # A few at a time: many at once would hold the interpreter.
         runs = [
-            sorted((canonical_key(owner), owner) for owner in new[start : start + _CHUNK])
+            sorted((_subtree_key(owner), owner) for owner in new[start : start + _CHUNK])
             for start in range(0, len(new), _CHUNK)
         ]
         self._by_labels = list(merge(kept, *runs)) if runs else kept
@@ -159,9 +157,9 @@ class Passing:
             return touched
         for name in changed:
             base = parent_of(name) if is_wildcard(name) else name
-            labels = canonical_key(base)
-            place = bisect_left(self._by_labels, (labels, Name(b"")))
-            while place < len(self._by_labels) and self._by_labels[place][0][: len(labels)] == labels:
+            key = _subtree_key(base)
+            place = bisect_left(self._by_labels, (key, Name(b"")))
+            while place < len(self._by_labels) and self._by_labels[place][0].startswith(key):
                 touched.add(self._by_labels[place][1])
                 place += 1
             while base != ROOT:
@@ -182,6 +180,7 @@ class Passing:
         removed: list[bytes] = []
         added: list[bytes] = []
         gone = [owner for owner in owners if not self._is_known(owner)]
+        feeds = [self._feeds[source] for source in self.sources()]
         # What goes makes room for what comes.
         for owner in (*gone, *(owner for owner in wanted if said.get(owner))):
             removed += self._drop(owner)
@@ -190,7 +189,7 @@ class Passing:
                 self._reasons[owner] = reason
         for owner in wanted:
             if not said.get(owner):
-                change = between(self._drop(owner), self._let(owner))
+                change = between(self._drop(owner), self._let(owner, feeds))
                 removed += change.removed
                 added += change.added
         return PassedDelta(removed=tuple(removed), added=tuple(added)) if removed or added else NOTHING_PASSED
@@ -202,9 +201,9 @@ class Passing:
         self._surplus.discard(owner)
         return records
 
-    def _let(self, owner: Name) -> Records:
-        """What passes at `owner` from now on, which the policy leaves to feeds."""
-        records = next(feed[owner] for feed in map(self._feeds.__getitem__, self.sources()) if owner in feed)
+    def _let(self, owner: Name, feeds: Sequence[Mapping[Name, Records]]) -> Records:
+        """What passes at `owner` from now on, which the policy leaves to `feeds`."""
+        records = next(feed[owner] for feed in feeds if owner in feed)
         octets = sum(map(len, records))
         if self._count + len(records) > self._most[0] or self._octets + octets > self._most[1]:
             self._reasons[owner] = SURPLUS
@@ -254,3 +253,10 @@ class Passing:
 def is_trigger(owner: Name) -> bool:
     """Whether an owner is a trigger other than a name."""
     return split_labels(owner)[-1] in TRIGGERS
+
+
+def _subtree_key(owner: Name) -> bytes:
+    """A key with which exactly those of the names below `owner`, and its own, begin."""
+    labels = split_labels(owner)
+    labels.reverse()
+    return b"".join([bytes((len(label),)) + label for label in labels])

@@ -57,7 +57,11 @@ def is_allowed(entries: dict[str, set[Name]], name: Name) -> bool:
 
 def oracle(state: PolicyState, entries: dict[str, set[Name]], owner: Name) -> bool:
     """Whether local data may stand at `owner`."""
-    if is_allowed(entries, owner) or state.decide(owner) is not Action.NONE or owner in dict(state.records()):
+    if (
+        is_allowed(entries, owner)
+        or state.decide(owner) is not Action.NONE
+        or find(dict(state.records()), owner) is not None
+    ):
         return False
     return not (is_wildcard(owner) and any(parent_of(owner) in ancestors(entry)[1 if is_wildcard(entry) else 0 :]
                                            for entry in entries["allow"]))  # fmt: skip
