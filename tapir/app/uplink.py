@@ -65,9 +65,7 @@ def session_settings(config: Config, state: StateDirectory) -> MqttSettings | No
     if mqtt is None:
         return None
     wanted = [
-        (source.observations.topic, source.id)
-        for source in running_sources(config)
-        if source.observations is not None
+        (source.observations.topic, source.id) for source in running_sources(config) if source.observations is not None
     ]
     if config.global_config is not None:
         wanted.append((config.global_config.topic, GLOBAL))

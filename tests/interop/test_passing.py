@@ -1,4 +1,4 @@
-"""What a feed says that POP does not evaluate, passed through to a resolver: exactly that, as long as the feed says it."""
+"""What a feed says and POP does not evaluate, passed through to a resolver: exactly that, as long as it is said."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -111,7 +111,8 @@ def passing(
     pop.add_source("allow", "allowlist", ["allowed.example", "below.above.example"])
     pop.add_source("deny", "denylist", ["denied.example"])
     pop.add_source("under", "denylist", ["subtree.example"], match="subtree")
-    pop.add_feed("feed", "denylist", primary, **{"other-triggers": "pass"})
+    passing: dict[str, Any] = {"other-triggers": "pass"}
+    pop.add_feed("feed", "denylist", primary, **passing)
     pop.loosen()
     pop.start()
     return Passing(pop=pop, primary=primary)

@@ -80,7 +80,7 @@ class ClockStatus:
 class GetClock(Request[ClockStatus]):
     """How does the wall clock stand? It is looked at anew for each answer.
 
-    So who takes the time first, then asks, and then lets go what is over by the time it took, is never misled by a step:
+    So who takes the time first, then asks, and then lets go what is over by that time, is never misled by a step:
     one before it took the time is in the answer. A source asks before each time that it lets names go, and so need not
     have heard `HoldExpiry`, which may come a second later.
     """

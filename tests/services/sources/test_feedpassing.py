@@ -35,7 +35,9 @@ DATA = {
 
 
 def wire(rdtype: str, text: str) -> bytes:
-    return dns.rdata.from_text("IN", rdtype, text).to_wire()
+    octets = dns.rdata.from_text("IN", rdtype, text).to_wire()
+    assert octets is not None
+    return octets
 
 
 def rules(kind: ListKind = ListKind.DENY, *, zone: str = "rpz.example", broad: bool = False) -> FeedRules:
