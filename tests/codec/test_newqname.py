@@ -41,7 +41,7 @@ def check(event: Any) -> None:
         assert value in rule.get("enum", [value])
         assert rule.get("minimum") is None or value >= rule["minimum"]
         if rule.get("format") == "date-time":
-            assert datetime.fromisoformat(value).tzinfo is not None
+            assert datetime.fromisoformat(str(value)).tzinfo is not None
 
 
 def wire(*labels: bytes) -> bytes:

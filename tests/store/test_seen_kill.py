@@ -153,6 +153,7 @@ def test_damage_ends_processes_a_few_times_at_most(tmp_path: Path, campaign) -> 
         else:
             octets[page : page + 4096] = bytes(4096)
         path.write_bytes(octets)
+        said = ""
         for attempt in range(5):
             with start(USER, path) as child:
                 said, _ = child.communicate()
@@ -161,7 +162,6 @@ def test_damage_ends_processes_a_few_times_at_most(tmp_path: Path, campaign) -> 
             # LMDB's own assertion, or what it read beyond the file.
             assert child.returncode in (-6, -7, -11)
             assert attempt < 3
-        assert child.returncode == 0
         assert said in ("", "corrupt\n")
         path.with_name(path.name + "-busy").unlink()
 
