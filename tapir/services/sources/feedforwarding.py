@@ -1,6 +1,5 @@
 """Telling the policy evaluator what of a feed is to be passed through, and keeping what became of it."""
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,8 +45,13 @@ class FeedForwarder:
             return
         # An answer tells that the list keeper has handed on what it was told before: what that lets through is known.
         if offer.records:
-            with contextlib.suppress(AskError):
+            try:
                 await self._lists.ask(GetSources())
+            except AskError as exc:
+                # Told now, local data could reach a name that the feed lets through: the next report says it.
+                ctx.log.debug("feed %s: what is passed through is told later: %s", source, exc)
+                self._told = ""
+                return
         records = PassedRecords(source=source, digest=offer.digest, records=offer.records)
         if await self._policy.tell(records) in (Delivery.DELIVERED, Delivery.COALESCED):
             self._told = offer.digest

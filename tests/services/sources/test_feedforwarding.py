@@ -203,6 +203,21 @@ async def test_a_difference_is_told_after_the_lists(run_feed: RunFeed, world: Wo
         assert set(rig.told()[told]) == {B, C}
 
 
+async def test_nothing_is_told_before_the_list_keeper_was_heard(
+    run_feed: RunFeed, world: World, autojump_clock: MockClock
+) -> None:
+    async with run_feed() as rig:
+        answer = rig.lists._answers.pop(GetSources)
+        told = rig.told()
+        world.publish(B, C)
+        await rig.notify(world)
+        await trio.sleep(3 * REPORT_INTERVAL)
+        assert rig.told() == told, "what the lists let through is not known"
+        rig.lists._answers[GetSources] = answer
+        await trio.sleep(2 * REPORT_INTERVAL)
+        assert [set(records) for records in rig.told()[len(told) :]] == [{B, C}]
+
+
 async def test_what_it_told_is_named_again_now_and_then(
     run_feed: RunFeed, world: World, autojump_clock: MockClock
 ) -> None:
