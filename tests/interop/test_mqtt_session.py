@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import amqtt_broker
 import attrs
 import pytest
 import trio
@@ -290,7 +291,6 @@ async def test_a_broker_that_accepts_and_never_speaks(tmp_path: Path) -> None:
 
 
 async def test_with_amqtt_by_mqtt_3_1_1(tmp_path: Path, free_port: Callable[[], int]) -> None:
-    amqtt_broker = pytest.importorskip("amqtt_broker")
     port = free_port()
     async with (
         amqtt_broker.embedded(port),
