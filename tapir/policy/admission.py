@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tapir.codec.lists import MALFORMED, SHOWN_LINES, ParsedList, merge_refusals
+from tapir.codec.ordering import in_order, take_names
 from tapir.codec.suffixes import SuffixTest
 from tapir.kernels.admission import judge
 from tapir.model.actions import ListKind
 from tapir.model.blocks import ListBlock, NameBlock
 from tapir.model.messages.lists import Refusal
 from tapir.model.names import MAX_NAME, Name
-from tapir.policy.ordering import in_order, take_names
 
 TOO_BROAD: Final = "too_broad"
 RPZ_TRIGGER: Final = "rpz_trigger"

@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tapir.codec.columns import concatenated, joined
+from tapir.codec.ordering import in_order, take_names
 from tapir.codec.suffixes import SuffixTest
 from tapir.model.actions import Action, ListKind
 from tapir.model.blocks import EMPTY_NAMES, NameBlock, RecordBlock, RecordDelta
 from tapir.model.names import Name
 from tapir.policy.admission import VERDICTS, verdicts_on
-from tapir.policy.ordering import in_order, take_names
 
 SAID: Final = tuple(action for action in Action if action is not Action.NONE)
 

@@ -29,12 +29,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tapir.codec.columns import octets_of
+from tapir.codec.ordering import in_order, take_names
 from tapir.model.blocks import EMPTY_NAMES, ListBlock, NameBlock, ObservationBlock
 from tapir.model.names import Name
 from tapir.model.observed import NOTHING_REMEMBERED, RememberedBlock, RememberedStep, Standing
 from tapir.policy.observed_messages import Messages, Order, Report, gathered, times_in, waves
 from tapir.policy.observed_rows import LOWEST, Rows, RowTable
-from tapir.policy.ordering import in_order, take_names
 from tapir.policy.table import Flags
 
 RETAIN: Final = 86_400 * 1_000_000

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapir.codec.ordering import in_order, take_names
 from tapir.kernels import sorting
 from tapir.model.blocks import ListBlock, NameBlock
 from tapir.model.names import Name
 from tapir.policy.difference import difference
-from tapir.policy.ordering import in_order, take_names
 
 # Few octets, NUL and 0xff among them, long common beginnings, and ends at and around the eight that are looked at once.
 LABELS = st.one_of(

@@ -23,13 +23,13 @@ from tapir.codec.columns import (
     steps_of,
     taken,
 )
+from tapir.codec.ordering import in_order, take_names
 from tapir.model.actions import ListKind
 from tapir.model.blocks import EMPTY_NAMES, EMPTY_RECORDS, NameBlock, RecordBlock, RecordDelta
 from tapir.model.errors import TapirError
 from tapir.model.messages.feeds import derived_source
 from tapir.model.messages.lists import Refusal
 from tapir.policy.feeds import FeedRules, map_content
-from tapir.policy.ordering import in_order, take_names
 from tapir.store.blobs import BlobError
 from tapir.store.fold import fold_records
 

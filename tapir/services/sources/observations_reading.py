@@ -11,13 +11,13 @@ import numpy.typing as npt
 from tapir.codec.columns import joined, octets_of
 from tapir.codec.jose import JwsRejected, Keystore, Rejection, verify_jws
 from tapir.codec.observations import Observations, ObservationsRefused, parse_observations
+from tapir.codec.ordering import take_names
 from tapir.model.actions import ListKind
 from tapir.model.blocks import ObservationBlock, WithdrawalBlock
 from tapir.model.names import Name
 from tapir.policy.admission import VERDICTS, verdicts_on
 from tapir.policy.observed_digests import digest_of
 from tapir.policy.observed_messages import Report
-from tapir.policy.ordering import take_names
 from tapir.policy.table import Flags
 from tapir.services.sources.suffixes import load_suffix_test
 
