@@ -82,7 +82,9 @@ class Runtime:
 
     def begin(self) -> None:
         """The system runs from here on, under the current clock."""
-        self._workers = WorkerPool(self.settings.workers, inline=self.settings.inline_workers)
+        self._workers = WorkerPool(
+            self.settings.workers, inline=self.settings.inline_workers, niceness=self.settings.worker_niceness
+        )
 
     def limit_stop(self, nodes: "Iterable[Node]") -> None:
         """The system stops, within its deadline, which also bounds those of `nodes` that are stopping already."""

@@ -119,6 +119,8 @@ class SystemSettings:
     stuck_after: float = 10.0
     """an actor that handles one message for longer is reported as stuck"""
     workers: int = 4
+    worker_niceness: int = 0
+    """how much further behind the event loop the threads of workers stand at the processor, 0 to 19 (see nice(2))"""
     inline_workers: bool | None = None
     """None: inline exactly under a MockClock"""
     lag_interval: float | None = 1.0

@@ -4,6 +4,9 @@ Under a MockClock a waiting thread looks like idleness, and the clock would jump
 the caller's own task.
 """
 
+import contextlib
+import os
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -13,6 +16,19 @@ import trio
 from actors.clock import is_virtual
 
 T = TypeVar("T")
+
+
+_thread = threading.local()
+
+
+def _stand_back(niceness: int) -> None:
+    """Let the event loop have the processor first: whoever asks waits for that one thread, and nobody for this one.
+
+    Linux counts niceness by thread. Elsewhere, and where it is not allowed, all threads stand alike.
+    """
+    with contextlib.suppress(OSError):
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, min(os.getpriority(os.PRIO_PROCESS, own) + niceness, 19))
 
 
 @attrs.frozen(kw_only=True)
@@ -28,8 +44,9 @@ class WorkerStatistics:
 class WorkerPool:
     """Runs functions in at most `capacity` threads; more wait their turn. Made inside a Trio run."""
 
-    def __init__(self, capacity: int, *, inline: bool | None) -> None:
+    def __init__(self, capacity: int, *, inline: bool | None, niceness: int = 0) -> None:
         self.inline = is_virtual() if inline is None else inline
+        self._niceness = niceness
         self._limiter = trio.CapacityLimiter(capacity)
 
     async def run(self, fn: Callable[..., T], *args: object) -> T:
@@ -37,7 +54,13 @@ class WorkerPool:
         if self.inline:
             await trio.lowlevel.checkpoint()
             return fn(*args)
-        return await trio.to_thread.run_sync(lambda: fn(*args), limiter=self._limiter)
+        return await trio.to_thread.run_sync(self._run, fn, args, limiter=self._limiter)
+
+    def _run(self, fn: Callable[..., T], args: tuple[object, ...]) -> T:
+        if self._niceness and not getattr(_thread, "stands_back", False):
+            _stand_back(self._niceness)
+            _thread.stands_back = True
+        return fn(*args)
 
     def statistics(self) -> WorkerStatistics:
         now = self._limiter.statistics()

@@ -18,7 +18,7 @@ from typing import Final
 
 import trio
 
-from actors import ActorError, ActorSystem, SystemClock
+from actors import ActorError, ActorSystem, SystemClock, SystemSettings
 from tapir.app.config import Config, ConfigErrors, Notice, after_reload, changes_needing_restart, load, wants_json_log
 from tapir.app.logs import LogSettings, configure_logging
 from tapir.app.memory import give_memory_back
@@ -41,6 +41,9 @@ log = logging.getLogger("tapir")
 # receive, send), and with its 5 ms a worker could keep it waiting for tens of milliseconds. Measured while 100,000 of a
 # million names change: SOA p99 3.3 ms with 0.5 ms, 1.3-1.8 ms with 0.1 ms, no better below that.
 _SWITCH_INTERVAL: Final = 0.0001
+# A worker in a kernel keeps its processor for a whole slice, some milliseconds, and where processors are few an answer
+# waits for that. Ten steps give the event loop nine times a worker's share.
+_WORKER_NICENESS: Final = 10
 
 # What upstream logs where, by our loggers.
 _FILE_LOGGERS: Final = {
@@ -139,7 +142,7 @@ class Process:
         self._state = state
         self._state_dir = state_dir
         self._manager = manager if manager is not None else ServiceManager.from_environment()
-        self._system = ActorSystem(clock=SystemClock())
+        self._system = ActorSystem(clock=SystemClock(), settings=SystemSettings(worker_niceness=_WORKER_NICENESS))
         self._hangup = trio.Event()
         self._health = "started"
         self._reload_trouble = ""

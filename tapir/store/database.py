@@ -20,12 +20,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tapir.codec.columns import filled
+from tapir.codec.columns import concatenated, filled
 from tapir.store.blobs import BlobError, BlobKind, seal, sealed_parts, unseal
 from tapir.store.errors import StoreCorrupt, StoreError, StoreFormatUnknown, StoreFull
 from tapir.store.files import sync_folder
 
 FORMAT: Final = 2
+_WITHOUT_ROWS: Final = 1
 _PIECE: Final = 1 << 17
 _PAGE: Final = 4096
 STATE: Final = "state"
@@ -42,7 +43,7 @@ _LOG: Final = (
 # it, a state of a few octets took milliseconds to write. Databases of format 1 are like that, and are used as they are.
 _SCHEMAS: Final = {
     FORMAT: ("CREATE TABLE item (key TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL)", *_LOG),
-    1: ("CREATE TABLE item (key TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID", *_LOG),
+    _WITHOUT_ROWS: ("CREATE TABLE item (key TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID", *_LOG),
 }
 # What SQLite says when the file's content is at fault; reading errors count, since a block that the disk does not
 # give back will not come back. Everything else that it says of a file is that it cannot be written now.
@@ -68,8 +69,9 @@ _UNREADABLE: Final = frozenset(
 class Database:
     """An open database. One call at a time, from any thread; every failure is a StoreError."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, identity: tuple[int, int]) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, identity: tuple[int, int], version: int) -> None:
         self._connection = connection
+        self._format = version
         self._identity = identity
         self._failed = False
         self.path = path
@@ -91,12 +93,12 @@ class Database:
                     raise
                 connection = _connect(path, exclusive=True)
             try:
-                _check_structure(connection, path, application_id)
+                version = _check_structure(connection, path, application_id)
                 identity = _identity(path)
             except BaseException:
                 connection.close()
                 raise
-        return cls(connection, path, identity)
+        return cls(connection, path, identity, version)
 
     @classmethod
     def open_reading(cls, path: Path, *, application_id: int) -> "Database":
@@ -115,12 +117,12 @@ class Database:
                 f"file:{quote(str(path.absolute()))}?{query}", uri=True, isolation_level=None, check_same_thread=False
             )
             try:
-                _check_identity(connection, path, application_id)
+                version = _check_identity(connection, path, application_id)
                 identity = _identity(path)
             except BaseException:
                 connection.close()
                 raise
-        return cls(connection, path, identity)
+        return cls(connection, path, identity, version)
 
     def close(self) -> None:
         """Give the file back; closing twice is fine."""
@@ -186,21 +188,32 @@ class Database:
 
     def get(self, kind: BlobKind, key: str) -> bytes:
         """The content of item `key`. Raises BlobError when it is missing."""
-        row = self._execute("SELECT sealed FROM item WHERE key = ?", (key,)).fetchone()
+        if self._format == _WITHOUT_ROWS:
+            row = self._execute("SELECT 0, sealed FROM item WHERE key = ?", (key,)).fetchone()
+        else:
+            select = "SELECT rowid, CASE WHEN length(sealed) <= ? THEN sealed END FROM item WHERE key = ?"
+            row = self._execute(select, (_PIECE, key)).fetchone()
         if row is None:
             raise BlobError(f"the item {key} is missing")
-        return unseal(kind, key.encode(), _octets(row[0]))
+        number, sealed = row
+        return unseal(kind, key.encode(), self._read_blob("item", number) if sealed is None else _octets(sealed))
 
     def put(self, kind: BlobKind, key: str, content: bytes) -> int:
         """Item `key` holds `content` from now on; returns how many octets that takes."""
-        sealed = seal(kind, key.encode(), content)
+        parts = sealed_parts(kind, key.encode(), content)
+        octets = sum([len(part) for part in parts])
         # In its place, which touches no index: a commit that writes fewer pages is quicker, and fits a fuller disk.
-        if len(sealed) <= _PAGE and self._execute("UPDATE item SET sealed = ? WHERE key = ?", (sealed, key)).rowcount:
-            return len(sealed)
+        update = "UPDATE item SET sealed = ? WHERE key = ?"
+        if octets <= _PAGE and self._execute(update, (b"".join(parts), key)).rowcount:
+            return octets
         # Deleted first, so that what the old one took is used again and the file does not double.
         self._execute("DELETE FROM item WHERE key = ?", (key,))
-        self._execute("INSERT INTO item (key, sealed) VALUES (?, ?)", (key, sealed))
-        return len(sealed)
+        if octets <= _PIECE or self._format == _WITHOUT_ROWS:
+            self._execute("INSERT INTO item (key, sealed) VALUES (?, ?)", (key, concatenated(parts)))
+            return octets
+        row = self._execute("INSERT INTO item (key, sealed) VALUES (?, zeroblob(?))", (key, octets)).lastrowid
+        self._write_blob("item", row or 0, parts)
+        return octets
 
     def drop(self, key: str) -> None:
         """Forget item `key`, if there is one."""
@@ -217,13 +230,13 @@ class Database:
         # SQLite copies what it is handed, and holds the interpreter for it; piece by piece it does not.
         insert = "INSERT INTO log (series, number, mark, sealed) VALUES (?, ?, ?, zeroblob(?))"
         row = self._execute(insert, (series, number, mark, octets)).lastrowid
-        self._write_blob(row or 0, parts)  # none only where nothing was inserted
+        self._write_blob("log", row or 0, parts)  # none only where nothing was inserted
         return octets
 
-    def _write_blob(self, row: int, parts: Iterable[bytes]) -> None:
-        """Put `parts` into the blob of this row of the log, which has their size."""
+    def _write_blob(self, table: str, row: int, parts: Iterable[bytes]) -> None:
+        """Put `parts` into the blob of this row, which has their size."""
         try:
-            with self._connection.blobopen("log", "sealed", row) as blob:
+            with self._connection.blobopen(table, "sealed", row) as blob:
                 for part in parts:
                     octets = memoryview(part)
                     for start in range(0, len(octets), _PIECE):
@@ -247,13 +260,13 @@ class Database:
         if [number for number, _, _ in rows] != list(range(first, last + 1)):
             raise BlobError("entries of the log are missing")
         return [
-            unseal(kind, _log_key(series, number), self._read_blob(row) if sealed is None else _octets(sealed))
+            unseal(kind, _log_key(series, number), self._read_blob("log", row) if sealed is None else _octets(sealed))
             for number, row, sealed in rows
         ]
 
-    def _read_blob(self, row: int) -> bytes:
-        """The blob in this row of the log, piece by piece: SQLite hands out a whole one with the interpreter held."""
-        with self._connection.blobopen("log", "sealed", row, readonly=True) as blob:
+    def _read_blob(self, table: str, row: int) -> bytes:
+        """The blob in this row, piece by piece: SQLite hands out a whole one with the interpreter held."""
+        with self._connection.blobopen(table, "sealed", row, readonly=True) as blob:
             size = len(blob)
 
             def fill(out: memoryview) -> None:
@@ -399,7 +412,8 @@ def _check_identity(connection: sqlite3.Connection, path: Path, application_id: 
     return int(version)
 
 
-def _check_structure(connection: sqlite3.Connection, path: Path, application_id: int) -> None:
+def _check_structure(connection: sqlite3.Connection, path: Path, application_id: int) -> int:
+    """The format of the database. Raises StoreCorrupt or StoreFormatUnknown."""
     version = _check_identity(connection, path, application_id)
     statements = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
     if tuple(statement for (statement,) in statements) != _SCHEMAS[version]:
@@ -409,3 +423,4 @@ def _check_structure(connection: sqlite3.Connection, path: Path, application_id:
     (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if finding != "ok":
         raise StoreCorrupt(path=path, reason=str(finding))
+    return version

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 
 import dns.message
-import dns.query
+import dns.opcode
 import pytest
-from benching import IDLE_SECONDS, NAMES, ROUNDS, Prober, Ratios, ask_soa, make_names, wait_for_zone
+from benching import IDLE_SECONDS, NAMES, ROUNDS, Prober, Ratios, ask_soa, make_names
 from peers import ZONE, Pop, free_port
 
 FLIPPED = NAMES // 10
+FLIPS = 4
+"""there and back, in each round"""
 REACH_WAITING = 5.0
 
 
@@ -38,46 +40,50 @@ def flipping(make_pop: Callable[..., Pop]) -> tuple[Pop, int]:
     return pop, downstream
 
 
-def flip(pop: Pop, action: str, *, serial: int) -> float:
-    """Seconds from the hangup until the version with the new action is served."""
+def flip(pop: Pop, action: str, *, serial: int, secondary: socket.socket) -> float:
+    """Seconds from the hangup until the version with the new action is announced.
+
+    It is waited for where it is announced: to ask for it again and again would take a processor from who is measured.
+    """
     pop.policy["numsources"] = action
     pop.write_config()
     begun = time.perf_counter()
     pop.reload()
-    assert pop.daemon is not None
-    wait_for_zone(pop.port, pop.daemon, serial=serial)
-    return time.perf_counter() - begun
+    while True:
+        wire, sender = secondary.recvfrom(4096)
+        took = time.perf_counter() - begun
+        query = dns.message.from_wire(wire)
+        if query.opcode() == dns.opcode.NOTIFY:
+            secondary.sendto(dns.message.make_response(query).to_wire(), sender)
+            if query.answer and query.answer[0][0].serial == serial:
+                return took
 
 
 def test_who_asks_waits_little_while_policy_flips(flipping: tuple[Pop, int]) -> None:
     pop, downstream = flipping
+    waiting = Ratios("SOA p99 while policy flips, over idle")
+    took: list[float] = []
+    worst: list[float] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as secondary:
         secondary.bind(("127.0.0.1", downstream))
-        secondary.settimeout(30)
+        secondary.settimeout(60)
         pop.start()
         serial = ask_soa(pop.port)
         assert serial is not None
-        with Prober(pop.port) as idle:
-            threading.Event().wait(IDLE_SECONDS)
-        took: list[float] = []
-        with Prober(pop.port) as busy:
-            for number in range(2 * ROUNDS):
-                serial += 1
-                took.append(flip(pop, ("NXDOMAIN", "NODATA")[number % 2], serial=serial))
-        announced = set()
-        while serial not in announced:
-            notify = dns.message.from_wire(secondary.recv(4096))
-            if notify.answer:
-                announced.add(notify.answer[0][0].serial)
-
-    waiting = Ratios("SOA p99 while policy flips, over idle")
-    waiting.add(busy.percentile(0.99) * 1e3, idle.percentile(0.99) * 1e3)
+        for _ in range(ROUNDS):
+            with Prober(pop.port) as idle:
+                threading.Event().wait(IDLE_SECONDS)
+            with Prober(pop.port) as busy:
+                for action in ("NXDOMAIN", "NODATA") * FLIPS:
+                    serial += 1
+                    took.append(flip(pop, action, serial=serial, secondary=secondary))
+            waiting.add(busy.percentile(0.99) * 1e3, idle.percentile(0.99) * 1e3)
+            worst.append(max(busy.took))
     waiting.show("ms", reach=f"{REACH_WAITING}, aim 2")
     took.sort()
     print(
-        f"a flip of {FLIPPED} names, hangup to served: {took[len(took) // 2]:.3f} s ({took[0]:.3f}-{took[-1]:.3f}); "
-        f"p50 {busy.percentile(0.5) * 1e3:.2f} ms, max {max(busy.took) * 1e3:.2f} ms, "
-        f"idle p50 {idle.percentile(0.5) * 1e3:.2f} ms, max {max(idle.took) * 1e3:.2f} ms"
+        f"a flip of {FLIPPED} names, hangup to announced: {took[len(took) // 2]:.3f} s ({took[0]:.3f}-{took[-1]:.3f}); "
+        f"the longest wait {max(worst) * 1e3:.2f} ms"
     )
     assert incremental_octets(pop.port, serial - 1) < 100 * FLIPPED  # each name once out and once in
     assert waiting.median <= REACH_WAITING
