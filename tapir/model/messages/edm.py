@@ -59,7 +59,7 @@ class ListFile:
 
 @attrs.frozen(kw_only=True)
 class AccountStatus:
-    """received = in_flight + the sum of `settled`, which is by kind (minimised, ignored, malformed, dropped), reason."""
+    """received = in_flight + the sum of `settled`: kind (minimised, ignored, malformed, dropped), reason, count."""
 
     received: int
     in_flight: int
