@@ -5,8 +5,9 @@
     about    the format, and the secret of the digests
 
 Both are written in one transaction: a name is seen when its event is in the outbox, and never otherwise. Every
-transaction is durable when the call returns; a crash leaves the one before. So a batch should be hundreds of names, and
-the caller should count on tens of milliseconds for it, most of them without the interpreter.
+transaction is durable when the call returns (but see `SeenStore.sync`); a crash leaves the one before. So a batch
+should be hundreds of names, and the caller should count on tens of milliseconds for it, most of them without the
+interpreter.
 
 A name is kept as a digest, two hashes by SipHash-1-3 under two keys, of which 96 bits stay. It takes half of the room
 of the name, it does not tell the name to who has the file and not its secret, and all have one length, which is what
@@ -67,7 +68,7 @@ class Reported:
     """What became of a batch."""
 
     new: Numbers
-    """the rows whose names were new; an event of each is in the outbox, in this order"""
+    """the rows whose names were new; an event of each is in the outbox, in this order, where they are queued"""
     dropped: int = 0
     """events that made room, unsent"""
     forgotten: int = 0
@@ -133,10 +134,23 @@ class SeenStore:
 
     # -- names
 
-    def report(self, sightings: Sightings, *, now: int) -> Reported:
+    @property
+    def sync(self) -> bool:
+        """Whether every transaction outlives a power cut, not only the end of the process; may be set at any time.
+
+        Without it a power cut may undo the last one as a whole, the names with their events.
+        """
+        return self._file.sync
+
+    @sync.setter
+    def sync(self, value: bool) -> None:
+        self._file.sync = value
+
+    def report(self, sightings: Sightings, *, now: int, queue: bool = True) -> Reported:
         """Have every name seen, and an event in the outbox for each that was not, in the order of the rows.
 
-        Of rows with one name the first counts. `now` is microseconds since the epoch.
+        Of rows with one name the first counts. Without `queue` no events are made: nobody wants them. `now` is
+        microseconds since the epoch.
         """
         with self._file.call():
             minute = now // _MINUTE
@@ -146,7 +160,7 @@ class SeenStore:
             if not fresh and not renewed:
                 return Reported(new=np.empty(0, np.uint32))
             rows = np.array(sorted(fresh.values()), dtype=np.uint32)
-            events = encode_events(sightings.rows(rows))
+            events = encode_events(sightings.rows(rows)) if queue else []
             stamp = minute.to_bytes(4)
             with self._file.writing(len(fresh) + len(renewed)) as (transaction, seen, outbox):
                 excess = transaction.stat(seen)["entries"] + len(fresh) - self.retention.names

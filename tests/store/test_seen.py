@@ -12,7 +12,7 @@ from sightings import MAY, named, sightings_of
 
 from tapir.codec.newqname import encode_events
 from tapir.store import seenfile
-from tapir.store.errors import StoreCorrupt, StoreFormatUnknown, StoreFull
+from tapir.store.errors import StoreCorrupt, StoreError, StoreFormatUnknown, StoreFull
 from tapir.store.quarantine import quarantine
 from tapir.store.seen import Retention, SeenStore
 from tapir.store.seencheck import find_damage, read_all
@@ -54,6 +54,35 @@ def test_a_name_is_new_once_in_any_case(path: Path) -> None:
     statistics = store.statistics()
     assert (statistics.names, statistics.events, statistics.oldest) == (6, 6, MAY)
     assert statistics.octets == path.stat().st_size
+    store.close()
+
+
+def test_names_can_be_seen_without_an_event(path: Path) -> None:
+    store = SeenStore.open(path)
+    report(store, "a")
+    assert store.report(sightings_of([named("a"), named("b")]), now=MAY, queue=False).new.tolist() == [1]
+    assert report(store, "b", "c") == [1]
+    assert waiting(store) == ["a", "c"]
+    assert store.statistics().names == 3
+    store.close()
+
+
+def test_the_second_flush_can_be_left_out_and_taken_up_again(path: Path) -> None:
+    store = SeenStore.open(path)
+
+    def flushes_twice() -> bool:
+        store.statistics()
+        environment = store._file._environment
+        assert environment is not None
+        return bool(environment.flags()["metasync"])
+
+    assert flushes_twice()
+    store.sync = False
+    assert not flushes_twice()
+    assert report(store, "a") == [0]
+    store.sync = True
+    assert flushes_twice()
+    assert report(store, "a", "b") == [1]
     store.close()
 
 
@@ -336,7 +365,7 @@ def test_a_folder_that_is_not_there_is_full(path: Path) -> None:
 def test_a_closed_store_is_the_callers_mistake(path: Path) -> None:
     store = SeenStore.open(path)
     store.close()
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(StoreError, match="closed"):
         store.waiting(1)
 
 
