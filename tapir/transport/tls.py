@@ -46,12 +46,16 @@ def server_context(
     client_ca: Path | None = None,
     require_client_certificate: bool = False,
     protocols: Sequence[str] = (),
+    tickets: bool = True,
 ) -> ssl.SSLContext:
     """A server's TLS 1.3 with these files; `protocols` are its ALPN names. Blocks. Raises TlsError.
 
-    With `client_ca` a client may show a certificate, which must then be good.
+    With `client_ca` a client may show a certificate, which must then be good. Without `tickets` no session is resumed,
+    and a client that has shaken hands hears nothing before it asks.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, protocols)
+    if not tickets:
+        context.num_tickets = 0
     _load_pair(context, certificate, key)
     if client_ca is not None:
         _load_authorities(context, client_ca)

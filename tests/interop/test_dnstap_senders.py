@@ -130,7 +130,13 @@ async def test_unbound(
         authority = Authority(tmp_path)
         ours, theirs = authority.issue("edm.example"), authority.issue("resolver.example")
         context = server_context(
-            certificate=ours.certificate, key=ours.key, client_ca=authority.ca, require_client_certificate=True
+            certificate=ours.certificate,
+            key=ours.key,
+            client_ca=authority.ca,
+            require_client_certificate=True,
+            # unbound (1.17.1, and later ones by their source) looks by a recv() below TLS whether its connection is
+            # closed: tickets that are there by then it throws away, cannot decrypt our ACCEPT, and begins anew.
+            tickets=False,
         )
         listener = listen_tcp(("127.0.0.1", 0), tls=context)
         output = (

@@ -1,5 +1,7 @@
 """TLS over socket pairs; Trio's own SSLStream is the other side."""
 
+import select
+import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Sequence
@@ -162,6 +164,25 @@ async def test_a_client_certificate_is_known(authority: Authority, tmp_path: Pat
             async with connected(requiring, wrong):
                 pass
         assert caught.group_contains(HandshakeFailed, match="certificate")
+
+
+async def test_without_tickets_nothing_follows_the_handshake(served: ssl.SSLContext, authority: Authority) -> None:
+    pair = authority.issue("pop.example", file="without-tickets")
+    silent = server_context(certificate=pair.certificate, key=pair.key, tickets=False)
+    for context, follows in ((silent, False), (served, True)):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            server = TlsStream(TcpStream(trio.socket.from_stdlib_socket(ours), PEER), context, server_side=True)
+            client = trio.SSLStream(
+                trio.SocketStream(trio.socket.from_stdlib_socket(theirs)),
+                trusting(authority),
+                server_hostname="pop.example",
+            )
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.do_handshake)
+                await server.handshake(patience=10)
+            readable, _, _ = select.select([theirs], [], [], 0)
+            assert bool(readable) is follows
 
 
 def wire_pair() -> tuple[trio.socket.SocketType, trio.socket.SocketType]:
