@@ -127,6 +127,15 @@ class Histogram:
             families=families,
         )
 
+    def busiest(self, count: int) -> tuple[tuple[str, int], ...]:
+        """The `count` names with the most responses, as text, and how many; a wildcard has a star."""
+        responses = self._counters.reshape(-1, _COUNTERS)[: self._known, 6:].sum(axis=1)
+        count = min(max(count, 0), self._known)
+        # Not all of them in order: that may be a million.
+        most = np.argpartition(responses, self._known - count)[self._known - count :] if count else np.empty(0, np.intp)
+        most = most[np.lexsort((most, -responses[most].astype(np.int64)))]
+        return tuple((self.names.text(int(self._met[number])), int(responses[number])) for number in most.tolist())
+
     def columns(self) -> Rows | None:
         """The rows of the file; None when no name was met. Blocking; nothing may be added any more."""
         if not self._known:

@@ -18,7 +18,7 @@ from tapir.codec.dnstap import DecodedBlock, hashes_of, questions_of
 from tapir.codec.edmfiles import EXACT, WILDCARD
 from tapir.kernels.wellknown import NameIndex
 from tapir.model.blocks import NameBlock
-from tapir.model.names import Name
+from tapir.model.names import Name, format_name
 
 _MOST: Final = 10_000_000
 _OCTETS: Final = 1 << 30
@@ -84,11 +84,20 @@ class WellKnownNames:
             found[row] = any(self.find(name) is not None for name in names)
         return found
 
+    def text(self, row: int) -> str:
+        """The name of a row as text; a wildcard's first label is a star."""
+        return format_name(Name(self.data[self.offsets[row] : self.offsets[row + 1]].tobytes()))
+
     def find(self, name: bytes) -> int | None:
         """The row of `name`, lower-case wire form; None when it is not here."""
         value = int(hashes_of(NameBlock.of((Name(name),)), self._secret)[0])
         row: int = self._index.find(name, value)
         return None if row < 0 else row
+
+
+def no_names(secret: bytes) -> WellKnownNames:
+    """A table of no names."""
+    return WellKnownNames(np.empty(0, np.uint8), np.zeros(1, np.uint32), np.empty(0, np.uint8), secret)
 
 
 def index_names(dawg: Dawg, secret: bytes) -> WellKnownNames:
