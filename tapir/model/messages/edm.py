@@ -90,6 +90,11 @@ class MinimiserStatus:
     replayed: int
     """responses that were counted again at the start, from what a crash left"""
     trouble: str = ""
+    pseudonym_octets: int = 0
+    pseudonym_hits: int = 0
+    pseudonym_misses: int = 0
+    pseudonym_evicted: int = 0
+    """since the start, as the two before; a change of the key evicts none"""
 
 
 @attrs.frozen
@@ -151,6 +156,8 @@ class NoveltyStatus:
     newest: tuple[FreshName, ...]
     """the newest first"""
     trouble: str = ""
+    recent_evicted: int = 0
+    """names that came lately and made room for others"""
 
 
 @attrs.frozen

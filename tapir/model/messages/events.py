@@ -20,6 +20,12 @@ class EventKind(enum.StrEnum):
     ZONE_HELD = "zone-held"
     RESTART_LIMIT = "restart-limit"
     CLOCK_STEP = "clock-step"
+    DNSTAP_HOOK = "dnstap-hook"
+    LIST_UNUSABLE = "list-unusable"
+    HISTOGRAMS_UNSENT = "histograms-unsent"
+    EVENTS_DROPPED = "events-dropped"
+    STORE_ASIDE = "store-aside"
+    DISK_FULL = "disk-full"
 
 
 @attrs.frozen(kw_only=True)
