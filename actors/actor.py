@@ -94,6 +94,16 @@ class Context(Generic[M]):
         """Put a message into the own mailbox; FULL instead of waiting for oneself."""
         return self.ref.tell_nowait(message)
 
+    # Listening
+
+    def hold(self, kind: type | None) -> None:
+        """Receive no message of this class until `hold(None)`; what else comes overtakes them.
+
+        So senders of such messages wait as for a full mailbox, and whoever asks meanwhile is answered. A stop waits for
+        those that are held as for all, within `drain_timeout`. Ends with the incarnation.
+        """
+        self._mailbox.hold(kind)
+
     # Time
 
     def now(self) -> int:

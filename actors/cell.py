@@ -163,7 +163,7 @@ class ActorCell(Node):
         while True:
             envelope = mailbox.take()
             if envelope is None:
-                if mailbox.closed:
+                if mailbox.exhausted:
                     return
                 await mailbox.wait_mail()
                 in_a_row = 0

@@ -99,6 +99,7 @@ class Mailbox:
         self._keys: dict[Hashable, Envelope] = {}
         self._waiting: dict[trio.lowlevel.Task, Envelope] = {}  # senders, longest waiting first
         self._receiver = trio.lowlevel.ParkingLot()
+        self._held: type | None = None
         self._closed = False
         self.deserted = False
         """whether nobody is there, nor on the way"""
@@ -115,6 +116,11 @@ class Mailbox:
         return self._closed
 
     @property
+    def exhausted(self) -> bool:
+        """True when nothing is in it, and nothing will be."""
+        return self._closed and not self._queue and not self._signals
+
+    @property
     def waiting(self) -> int:
         """How many senders wait for a slot."""
         return len(self._waiting)
@@ -127,7 +133,7 @@ class Mailbox:
             return Delivery.DEAD
         if self.spec.key is not None and envelope.reply is None and self._coalesce(envelope, self.spec.key):
             return Delivery.COALESCED
-        if self._load < self.spec.capacity:
+        if self._load < self.spec.capacity or self._passes(envelope):
             self._append(envelope)
             return Delivery.DELIVERED
         match self.spec.overflow:
@@ -183,16 +189,28 @@ class Mailbox:
         """The next envelope, signals first; None when there is none."""
         if self._signals:
             return self._signals.popleft()
-        if not self._queue:
-            return None
-        envelope = self._queue.popleft()
-        self._gone(envelope)
+        envelope = self._next()
+        if envelope is not None:
+            self._remove(envelope)
         return envelope
 
     async def wait_mail(self) -> None:
-        """Wait until there is something to take, or the mailbox is closed."""
-        if not self._queue and not self._signals and not self._closed:
+        """Wait until there is something to take, or the mailbox is exhausted, or what may be taken changes."""
+        if not self._signals and self._next() is None and not self.exhausted:
             await self._receiver.park()
+
+    def hold(self, kind: type | None) -> None:
+        """Leave messages of this class where they are, and let the others overtake them; None: of no class.
+
+        Meanwhile asks of other classes are taken in beside the capacity: there are as many as there are askers.
+        """
+        self._held = kind
+        for task, envelope in list(self._waiting.items()):
+            if self._passes(envelope):
+                del self._waiting[task]
+                self._append(envelope)
+                trio.lowlevel.reschedule(task, outcome.Value(Delivery.DELIVERED))
+        self._receiver.unpark_all()
 
     # The runtime
 
@@ -205,6 +223,7 @@ class Mailbox:
     def reopen(self) -> None:
         """Take messages in again, for a new incarnation."""
         self._closed = False
+        self._held = None
         self.deserted = False
 
     def purge(self) -> list[Envelope]:
@@ -249,6 +268,15 @@ class Mailbox:
         older.message = envelope.message
         return True
 
+    def _next(self) -> Envelope | None:
+        """The first message that is not held."""
+        if self._held is None:
+            return self._queue[0] if self._queue else None
+        return next((envelope for envelope in self._queue if not isinstance(envelope.message, self._held)), None)
+
+    def _passes(self, envelope: Envelope) -> bool:
+        return self._held is not None and envelope.reply is not None and not isinstance(envelope.message, self._held)
+
     def _append(self, envelope: Envelope) -> None:
         self._queue.append(envelope)
         self._load += 1
@@ -266,7 +294,7 @@ class Mailbox:
         self._load -= 1
         if envelope.key is not None:
             del self._keys[envelope.key]
-        if self._waiting:
+        if self._waiting and self._load < self.spec.capacity:
             task, waiting = next(iter(self._waiting.items()))
             del self._waiting[task]
             self._append(waiting)

@@ -249,3 +249,92 @@ def test_ticks_take_no_room_and_give_none_back() -> None:
         pass
     assert mailbox.put_nowait(Envelope("b")) is Delivery.DELIVERED
     assert mailbox.put_nowait(Envelope("c")) is Delivery.REJECTED
+
+
+class Holding(Probe):
+    """Receives no notes until it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__({Question: "an answer"})
+        self.ctx: Context[Any] | None = None
+
+    async def started(self, ctx: Context[Any]) -> None:
+        await super().started(ctx)
+        self.ctx = ctx
+        ctx.hold(Note)
+
+    def texts(self) -> list[str]:
+        return [message.text for message in self.messages if isinstance(message, Note)]
+
+
+async def test_what_is_held_waits_and_asks_overtake_it(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    actor = Holding()
+    async with run_actor(lambda: actor, mailbox=MailboxSpec(2, Overflow.WAIT)) as running:
+        for text in "abcde":
+            nursery.start_soon(running.ref.tell, Note(text=text))
+            await wait_all_tasks_blocked()
+        for _ in range(5):
+            assert await running.ref.ask(Question()) == "an answer"
+        mailbox = running.system.statistics().find("actor").mailbox
+        assert mailbox is not None
+        # An answer makes no room: else each ask would let one more sender in.
+        assert (mailbox.depth, mailbox.waiting) == (2, 3)
+        assert not actor.texts()
+        assert actor.ctx is not None
+        actor.ctx.hold(None)
+        await wait_all_tasks_blocked()
+    assert actor.texts() == list("abcde")
+
+
+async def test_an_ask_that_waits_for_room_is_heard_when_holding_begins(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    actor = Gated()
+    answers: list[str] = []
+
+    async def ask(ref: Any) -> None:
+        answers.append(await ref.ask(Question()))
+
+    async with run_actor(lambda: actor, mailbox=MailboxSpec(1, Overflow.WAIT)) as running:
+        await fill(running.ref, actor, "a")
+        nursery.start_soon(ask, running.ref)
+        await wait_all_tasks_blocked()
+        mailbox: Mailbox = running.system.find("actor").mailbox  # type: ignore[attr-defined]
+        mailbox.hold(Note)
+        actor.gate.set()
+        await wait_all_tasks_blocked()
+        assert answers == ["an answer"]
+        assert actor.texts() == ["in hand"]
+        mailbox.hold(None)
+    assert actor.texts() == ["in hand", "a"]
+
+
+async def test_a_stop_waits_for_what_is_held_within_its_deadline(autojump_clock: MockClock) -> None:
+    for delay, received in ((1.0, ["a"]), (100.0, [])):
+        actor = Holding()
+        async with run_actor(lambda: actor, mailbox=MailboxSpec(2, Overflow.WAIT), drain_timeout=5) as running:  # noqa: B023
+            await running.ref.tell(Note(text="a"))
+
+            async def release(delay: float = delay, actor: Holding = actor) -> None:
+                await trio.sleep(delay)
+                assert actor.ctx is not None
+                actor.ctx.hold(None)
+
+            assert actor.ctx is not None
+            actor.ctx.start_soon(release)
+        assert actor.texts() == received
+
+
+async def test_a_new_incarnation_holds_nothing(autojump_clock: MockClock) -> None:
+    first, second = Holding(), Probe()
+
+    async def crash() -> None:
+        raise RuntimeError("on purpose")
+
+    made = iter((first, second))
+    async with run_actor(lambda: next(made), mailbox=MailboxSpec(2, Overflow.WAIT)) as running:
+        await running.ref.tell(Note(text="a"))
+        assert first.ctx is not None
+        first.ctx.start_soon(crash)
+        await second.wait_count(1)
+    assert second.messages == [Note(text="a")]
