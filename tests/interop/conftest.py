@@ -7,8 +7,12 @@ from typing import Any
 
 import attrs
 import pytest
+from edm import edm, make_edm
+from edm_core import core
 from mosquitto import Broker
 from peers import Daemon, Pop
+
+__all__ = ["core", "edm", "make_edm"]
 
 
 def oracle(pop: Pop, lists: Mapping[str, set[str]]) -> dict[str, str]:
