@@ -1,0 +1,1 @@
+"""dnstap in: what is read, minimised, counted, kept, and which names are new."""
