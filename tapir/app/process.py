@@ -19,7 +19,16 @@ from typing import Final
 import trio
 
 from actors import ActorError, ActorSystem, SystemClock, SystemSettings
-from tapir.app.config import Config, ConfigErrors, Notice, after_reload, changes_needing_restart, load, wants_json_log
+from tapir.app.config import (
+    Component,
+    ConfigErrors,
+    Notice,
+    Setup,
+    load_setup,
+    setup_after_reload,
+    setup_changes_needing_restart,
+    wants_json_log,
+)
 from tapir.app.logs import LogSettings, configure_logging
 from tapir.app.memory import give_memory_back
 from tapir.app.systemd import ServiceManager
@@ -54,11 +63,14 @@ _FILE_LOGGERS: Final = {
 }
 
 
-def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
-    """Run until told to stop; returns the exit code. Everything that goes wrong is logged before it returns."""
-    configure_logging(LogSettings(json=wants_json_log(config_dir)))
+def run_process(*, config_dir: Path, state_dir: Path | None, only: Component | None = None) -> int:
+    """Run until told to stop; returns the exit code. Everything that goes wrong is logged before it returns.
+
+    Run is what the folder configures, or of it `only` that component.
+    """
+    configure_logging(LogSettings(json=only is not Component.EDM and wants_json_log(config_dir)))
     try:
-        config = load(config_dir, state_dir)
+        setup = load_setup(config_dir, state_dir, only=only)
     except ConfigErrors as exc:
         _say_version()
         for notice in exc.notices:
@@ -67,13 +79,14 @@ def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
             log.error("%s", line)
         log.error("the configuration cannot be used; nothing was started")
         return WRONG_CONFIGURATION
-    problems = _set_up_logging(config)
+    problems = _set_up_logging(setup)
     _say_version()  # here, so that it is the first line of log files as well
+    log.info("%s", _say_components(setup, only))
     if slow := uncompiled():
         log.warning("not compiled: %s; everything works, and large lists take long", ", ".join(slow))
-    _log_notices(problems, config.notices)
+    _log_notices(problems, setup.notices)
     try:
-        state = StateDirectory.open(config.state_dir)
+        state = StateDirectory.open(setup.state_dir)
     except StoreError as exc:
         log.error("%s; nothing was started", exc)
         return FAILED
@@ -81,7 +94,7 @@ def run_process(*, config_dir: Path, state_dir: Path | None) -> int:
     give_memory_back()
     code = DONE
     try:
-        trio.run(Process(config=config, state=state, state_dir=state_dir).run)
+        trio.run(Process(setup=setup, state=state, state_dir=state_dir, only=only).run)
         log.info("stopped")
     except* (ActorError, StoreError) as group:
         for exception in _leaves(group):
@@ -103,14 +116,19 @@ def _say_version() -> None:
     log.info("tapir %s (%s), pid %d", version(), commit(), os.getpid())
 
 
-def _set_up_logging(config: Config) -> tuple[str, ...]:
-    """Log as `config` wants; returns a sentence for each file that cannot be opened."""
-    files = {_FILE_LOGGERS[name]: path for name, path in config.log.files} if config.log.to_files else {}
+def _say_components(setup: Setup, only: Component | None) -> str:
+    """What is run, and by which word of whom."""
+    titles = " and ".join(component.label for component in setup.components)
+    files = " and ".join(component.file for component in setup.components)
+    return f"runs {titles}: {f'--only {only.value}' if only is not None else files} says so; from {setup.config_dir}"
+
+
+def _set_up_logging(setup: Setup) -> tuple[str, ...]:
+    """Log as `setup` wants; returns a sentence for each file that cannot be opened."""
+    wanted = setup.log
+    files = {_FILE_LOGGERS[name]: path for name, path in wanted.files} if wanted.to_files else {}
     settings = LogSettings(
-        level=config.log.level,
-        json=config.log.format == "json",
-        source_lines=config.log.source_lines,
-        files=files,
+        level=wanted.level, json=wanted.format == "json", source_lines=wanted.source_lines, files=files
     )
     return configure_logging(settings)
 
@@ -132,13 +150,15 @@ class Process:
     def __init__(
         self,
         *,
-        config: Config,
+        setup: Setup,
         state: StateDirectory,
         state_dir: Path | None,
+        only: Component | None = None,
         manager: ServiceManager | None = None,
     ) -> None:
-        self._config = config
-        self._said = config.notices
+        self._setup = setup
+        self._only = only
+        self._said = setup.notices
         self._state = state
         self._state_dir = state_dir
         self._manager = manager if manager is not None else ServiceManager.from_environment()
@@ -151,8 +171,8 @@ class Process:
             commit=commit(),
             pid=os.getpid(),
             started_at=time.time_ns() // 1000,
-            config_dir=str(config.config_dir),
-            state_dir=str(config.state_dir),
+            config_dir=str(setup.config_dir),
+            state_dir=str(setup.state_dir),
         )
         self._tree = Tree(system=self._system, state=state, facts=facts, report=self._report)
 
@@ -168,7 +188,7 @@ class Process:
                 helpers.start_soon(self._stay_alive)
                 self._manager.status("starting")
                 async with trio.open_nursery() as nursery:
-                    await nursery.start(self._system.run, self._tree.specify(self._config))
+                    await nursery.start(self._system.run, self._tree.specify(self._setup))
                     self._manager.ready(self._health)
                     log.info("started")
                     # What has been loaded by now stays: a full collection need not look at it again, which would
@@ -200,20 +220,18 @@ class Process:
         """Take the new configuration, or log what is wrong with it and keep the old one; returns the trouble or ""."""
         try:
             # A configuration directory can hang as any file system can: a stop does not wait for it.
-            config = await trio.to_thread.run_sync(
-                load, self._config.config_dir, self._state_dir, abandon_on_cancel=True
-            )
+            loaded = await trio.to_thread.run_sync(self._load, abandon_on_cancel=True)
         except ConfigErrors as exc:
             for line in exc.lines:
                 log.error("%s", line)
             log.error("reload: the configuration cannot be used; the one in effect stays")
             return "the last reload failed, the old configuration stays"
-        _log_notices(_set_up_logging(config), config.notices, said=self._said)
-        self._said = config.notices
-        waiting = changes_needing_restart(self._config, config)
-        taken = after_reload(self._config, config)
+        _log_notices(_set_up_logging(loaded), loaded.notices, said=self._said)
+        self._said = loaded.notices
+        waiting = setup_changes_needing_restart(self._setup, loaded)
+        taken = setup_after_reload(self._setup, loaded)
         try:
-            await self._tree.reconfigure(self._config, taken)
+            await self._tree.reconfigure(self._setup, taken)
         except ActorError as exc:
             # What was handed over is remembered by nobody, so the next reload hands over all of it again.
             log.error("reload: not all of it could be handed over: %s; reload again or restart", exc)
@@ -225,7 +243,11 @@ class Process:
                 log.info("reload: the new configuration is in effect")
             return ""
         finally:
-            self._config = taken
+            self._setup = taken
+
+    def _load(self) -> Setup:
+        running = self._setup.components
+        return load_setup(self._setup.config_dir, self._state_dir, only=self._only, running=running)
 
     async def _stay_alive(self) -> None:
         if self._manager.watchdog is None:

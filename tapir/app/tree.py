@@ -1,20 +1,22 @@
 """The composition root: from a configuration to the supervision tree, read top to bottom.
 
     tapir (one for one)
-    ├── authority (rest for one)    keeper ─▶ notifier ─▶ server
-    ├── control (one for one)       events, clock, certificates, health, console, api
-    ├── evaluator (rest for one)    lists ─▶ policy
-    ├── uplink (one for one)        mqtt, global, telemetry
-    └── sources (one for one)       tapir:local, and an actor for each source, by its origin
+    ├── authority (rest for one)    keeper ─▶ notifier ─▶ server                                  POP
+    ├── control (one for one)       events, clock, certificates, health, console, api             api: POP
+    ├── evaluator (rest for one)    lists ─▶ policy                                               POP
+    ├── uplink (one for one)        mqtt, global, telemetry                                       POP
+    ├── sources (one for one)       tapir:local, and an actor for each source, by its origin      POP
+    ├── edm-uplink (one for one)    mqtt, newnames, aggregates, telemetry                         EDM
+    └── edm (one for one)           novelty, minimiser, input, metrics                            EDM
 
 They start in this order and stop in the reverse one: nothing flows into what has stopped. Refs are made first and the
-factories close over them, so nobody looks anybody up.
+factories close over them, so nobody looks anybody up. A component that is not run has no part in it.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import trio
+import attrs
 
 from actors import (
     ActorRef,
@@ -27,54 +29,28 @@ from actors import (
     SupervisorSpec,
     UnknownActor,
 )
-from tapir.app.config import Config, tls_after_reload
+from tapir.app.config import Config, Setup
 from tapir.app.config.inforce import pack_in_force
-from tapir.app.mapping import evaluator_settings, notifier_settings, running_sources, server_settings, source_settings
-from tapir.app.mapping_api import api_settings
-from tapir.app.origins import SOURCE_INTENSITY, OriginRefs, origin_actor, origin_settings
-from tapir.app.uplink import Uplink
+from tapir.app.pop import PopTree
 from tapir.app.watchers import Watchers
 from tapir.model.messages.control import HealthStatus
-from tapir.model.messages.feeds import actor_of
-from tapir.model.messages.local import ACTOR as LOCAL
-from tapir.model.messages.local import LISTS
-from tapir.model.names import Name, format_name
-from tapir.services.authority.keeper import MAILBOX as KEEPER_MAILBOX
-from tapir.services.authority.keeper import KeeperSettings, ZoneKeeper
-from tapir.services.authority.notifier import MAILBOX as NOTIFIER_MAILBOX
-from tapir.services.authority.notifier import ConfigureNotifier, Notifier, NotifierSettings
-from tapir.services.authority.server import MAILBOX as SERVER_MAILBOX
-from tapir.services.authority.server import ConfigureServer, ServerSettings, ZoneServer
-from tapir.services.control.api import MAILBOX as API_MAILBOX
-from tapir.services.control.api import ApiSettings, ConfigureApi, ManagementApi
 from tapir.services.control.console import Console, ConsoleSettings
 from tapir.services.control.health import Health, HealthSettings
 from tapir.services.control.status import ControlRefs, ProcessFacts
-from tapir.services.evaluator.lists import ConfigureLists, ListKeeper, ListKeeperSettings, stream_of
-from tapir.services.evaluator.policy import ConfigurePolicy, PolicyEvaluator
-from tapir.services.sources.local import ConfigureLocal, LocalSettings, LocalSource
-from tapir.services.uplink.telemetry import TelemetryRefs
 from tapir.store.state import StateDirectory
-
-_BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)
-"""For those whom content flows to: who brings more than is taken waits, down to the file that is read."""
 
 _QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
 """For actors that are only asked: who asks too much is told so, and nobody waits."""
 
-_PATIENCE: Final = 60.0
-"""seconds for an actor to take new settings: a policy change over a million names is work"""
-
-_EXPIRING: Final = frozenset({"mqtt", "xfr"})
-"""The origins of sources that lose what is too old."""
-
 # With its back-off the API alone, crashing for ever, stays below this: DNS goes on without it.
 _CONTROL_INTENSITY: Final = Intensity(restarts=30, period=60)
-_SOURCES_INTENSITY: Final = Intensity(restarts=1000, period=60)
+
+_EDM_GRACE: Final = 10.0
+"""seconds that EDM has to begin before it is said that it did not"""
 
 
 class Tree:
-    """The tree of one process: what it is made of, and how a new configuration reaches it."""
+    """The tree of one process: the parts of its components, and what is there for all of them."""
 
     def __init__(
         self,
@@ -88,194 +64,39 @@ class Tree:
         self._state = state
         self._facts = facts
         self._report = report
-        self._keeper = system.ref("authority/keeper")
-        self._notifier = system.ref("authority/notifier")
-        self._server = system.ref("authority/server")
         self._watchers = Watchers(system=system, state=state, version=facts.version)
-        self._health = system.ref("control/health")
-        self._api = system.ref("control/api")
-        self._lists = system.ref("evaluator/lists")
-        self._policy = system.ref("evaluator/policy")
-        self._link = Uplink(system=system, state=state, apply=self._learn)
-        self._mqtt = self._link.mqtt
-        self._overrides = system.ref(f"sources/{LOCAL}")
-        self._origins = OriginRefs(
-            lists=self._lists,
-            events=self._watchers.events,
-            session=self._mqtt,
-            clock=self._watchers.clock,
-            policy=self._policy,
-        )
-        # What this process began with: some of it no reload changes, however many follow each other.
-        self._beginning: Config | None = None
-        # What the files said last, and what holds: that, under the global configuration.
-        self._configured: Config | None = None
-        self._in_force: Config | None = None
-        self._changing = trio.Lock()
-        # What the next incarnations of zone server and notifier start with: a crash must not undo a reload.
-        self._serving: ServerSettings | None = None
-        self._notifying: NotifierSettings | None = None
-        self._local: LocalSettings | None = None
-        self._management: ApiSettings | None = None
+        self._pop = PopTree(system=system, state=state, facts=facts, watchers=self._watchers)
 
-    def specify(self, config: Config) -> SupervisorSpec:
-        """The whole tree for `config`. Raises StoreError when the zone's folder cannot be made."""
-        self._link.remember()
-        self._configured = config
-        config = self._beginning = self._in_force = self._link.overlay(config)
+    def specify(self, setup: Setup) -> SupervisorSpec:
+        """The whole tree for `setup`. Raises StoreError when the zone's folder cannot be made."""
+        pop = self._pop.specify(setup.pop) if setup.pop is not None else ()
         return SupervisorSpec(
             name="tapir",
             strategy=Strategy.ONE_FOR_ONE,
-            children=(
-                self._authority(config),
-                self._control(config),
-                self._evaluator(config),
-                self._uplink(config),
-                self._sources(config),
-            ),
+            children=(*pop[:1], self._control(setup), *pop[1:]),
         )
 
-    async def reconfigure(self, old: Config, new: Config) -> None:
-        """Hand over what can change while the tree runs. Raises ActorError when some of it cannot be handed over.
+    async def reconfigure(self, old: Setup, new: Setup) -> None:
+        """Hand over what can change while the tree runs. Raises ActorError when some of it cannot be handed over."""
+        await self._watchers.reconfigure(new.certificates)
+        if old.pop is not None and new.pop is not None:
+            await self._pop.reconfigure(old.pop, new.pop)
 
-        The list keeper hears of sources before the new ones speak and after the gone ones fell silent, so no list
-        is ever taken for another.
-        """
-        async with self._changing:
-            self._configured = new
-            await self._go_by(self._in_force or old, self._link.overlay(new))
-
-    async def _learn(self) -> None:
-        """Go by another global configuration. Raises ActorError when some part does not yet."""
-        async with self._changing:
-            if (configured := self._configured) is None or (old := self._in_force) is None:
-                return
-            new = self._link.overlay(configured)
-            zone = (self._beginning or old).zone.name
-            await self._stop_sources(old, new, zone)
-            self._in_force = new
-            await self._link.reconfigure(old, new)
-            await self._start_sources(new, zone)
-
-    async def _go_by(self, old: Config, new: Config) -> None:
-        beginning = self._beginning or old
-        zone = beginning.zone.name  # a new zone name takes a restart: until then every part goes on with the old one
-        if beginning.server.active:
-            addresses = beginning.server.addresses
-            tls = tls_after_reload(beginning, new)
-            serving = self._serving = server_settings(new, zone=beginning.zone, addresses=addresses, tls=tls)
-            notifying = self._notifying = notifier_settings(new)
-            await self._server.tell(ConfigureServer(settings=serving))
-            await self._notifier.tell(ConfigureNotifier(settings=notifying))
-        management = self._management = api_settings(new)
-        await self._api.tell(ConfigureApi(settings=management))
-        await self._stop_sources(old, new, zone)
-        # Asked, not told: a crash at this moment must not lose what the operator reloaded.
-        await self._lists.ask(ConfigureLists(settings=self._list_settings(new)), timeout=_PATIENCE)
-        evaluating = evaluator_settings(new, zone=zone, redirect=beginning.zone.redirect)
-        await self._policy.ask(ConfigurePolicy(settings=evaluating), timeout=_PATIENCE)
-        self._in_force = new
-        await self._watchers.reconfigure(new)
-        self._local = self._local_settings(new, zone=zone)
-        await self._overrides.ask(ConfigureLocal(settings=self._local), timeout=_PATIENCE)
-        await self._link.reconfigure(old, new)
-        await self._start_sources(new, zone)
-
-    async def _stop_sources(self, old: Config, new: Config, zone: Name) -> None:
-        """Stop those that are gone, or go by other settings now."""
-        before = origin_settings(old, zone=zone, state=self._state)
-        after = origin_settings(new, zone=zone, state=self._state)
-        sources = self._system.supervisor("sources")
-        staying = {key for key, value in after.items() if before.get(key) == value}
-        for source_id in set(sources.children()) - staying - {LOCAL}:
-            await sources.stop_child(source_id)
-
-    async def _start_sources(self, new: Config, zone: Name) -> None:
-        """Start those that should run and do not."""
-        sources = self._system.supervisor("sources")
-        running = set(sources.children())
-        for source_id, settings in origin_settings(new, zone=zone, state=self._state).items():
-            if source_id not in running:
-                await sources.start_child(origin_actor(settings, self._origins))
-
-    def _authority(self, config: Config) -> SupervisorSpec:
-        serves = config.server.active
-        settings = KeeperSettings(
-            zone=config.zone,
-            store_path=self._state.zone(format_name(config.zone.name)),
-            serial_cache=config.serial_cache,
-            brake_change=config.zone_brake.change,
-            brake_minimum=config.zone_brake.minimum,
-        )
-        keeper: ActorSpec[Any] = ActorSpec(
-            name="keeper",
-            factory=lambda: ZoneKeeper(
-                settings,
-                policy=self._policy,
-                server=self._server if serves else None,
-                notifier=self._notifier if serves else None,
-                health=self._health,
-            ),
-            mailbox=KEEPER_MAILBOX,
-        )
-        if not serves:
-            return SupervisorSpec(name="authority", strategy=Strategy.REST_FOR_ONE, children=(keeper,))
-        serving = server_settings(config, zone=config.zone, addresses=config.server.addresses, tls=config.server.tls)
-        notifying = notifier_settings(config)
-        return SupervisorSpec(
-            name="authority",
-            strategy=Strategy.REST_FOR_ONE,
-            children=(
-                keeper,
-                ActorSpec(
-                    name="notifier",
-                    factory=lambda: Notifier(self._notifying or notifying, keeper=self._keeper),
-                    mailbox=NOTIFIER_MAILBOX,
-                ),
-                ActorSpec(
-                    name="server",
-                    factory=lambda: ZoneServer(
-                        self._serving or serving,
-                        keeper=self._keeper,
-                        notifier=self._notifier,
-                        source=self._source_ref,
-                    ),
-                    mailbox=SERVER_MAILBOX,
-                ),
-            ),
-        )
-
-    def _control(self, config: Config) -> SupervisorSpec:
-        serves = config.server.active
-        refs = ControlRefs(
-            keeper=self._keeper,
-            server=self._server if serves else None,
-            notifier=self._notifier if serves else None,
-            lists=self._lists,
-            policy=self._policy,
-            health=self._health,
-            overrides=self._overrides,
-            events=self._watchers.events,
-            clock=self._watchers.clock,
-            telemetry=self._watchers.telemetry,
-            mqtt=self._mqtt,
-            present=self._is_run,
-            api=self._api,
-            source=self._source_ref,
-        )
-        management = api_settings(config)
+    def _control(self, setup: Setup) -> SupervisorSpec:
+        refs = self._refs(setup)
+        config = setup.pop
         console = ConsoleSettings(socket=self._state.console)
         # A little later, so that what the deadline lets through has been published.
-        grace = config.start_deadline + 1.0
+        grace = config.start_deadline + 1.0 if config is not None else _EDM_GRACE
         health: ActorSpec[Any] = ActorSpec(
             name="health",
             factory=lambda: Health(
                 settings=HealthSettings(grace=grace),
-                keeper=self._keeper,
-                server=self._server if serves else None,
-                lists=self._lists,
+                keeper=refs.keeper,
+                server=refs.server,
+                lists=refs.lists,
                 report=self._report,
-                events=self._watchers.events,
+                events=refs.events,
             ),
             mailbox=_QUESTIONS,
         )
@@ -284,8 +105,8 @@ class Tree:
             strategy=Strategy.ONE_FOR_ONE,
             children=(
                 self._watchers.event_keeper(),
-                self._watchers.clock_keeper(self._expiring_sources),
-                self._watchers.certificate_keeper(config),
+                self._watchers.clock_keeper(self._pop.expiring_sources),
+                self._watchers.certificate_keeper(setup.certificates),
                 health,
                 ActorSpec(
                     name="console",
@@ -294,20 +115,22 @@ class Tree:
                         system=self._system,
                         refs=refs,
                         facts=self._facts,
-                        configuration=lambda: pack_in_force(self._in_force or config),
+                        configuration=self._configuration,
                     ),
                     mailbox=_QUESTIONS,
                 ),
-                ActorSpec(
-                    name="api",
-                    factory=lambda: ManagementApi(
-                        self._management or management, system=self._system, refs=refs, facts=self._facts
-                    ),
-                    mailbox=API_MAILBOX,
-                ),
+                *((self._pop.management_api(config, refs),) if config is not None else ()),
             ),
             intensity=_CONTROL_INTENSITY,
         )
+
+    def _refs(self, setup: Setup) -> ControlRefs:
+        return attrs.evolve(self._pop.refs(), pop=setup.pop is not None, present=self._is_run)
+
+    def _configuration(self) -> object:
+        """What the process goes by, for `tapir plan`, which is about the zone."""
+        config: Config | None = self._pop.in_force
+        return pack_in_force(config) if config is not None else None
 
     def _is_run(self, ref: ActorRef[Any]) -> bool:
         try:
@@ -315,80 +138,3 @@ class Tree:
         except UnknownActor:
             return False
         return True
-
-    def _expiring_sources(self) -> tuple[ActorRef[Any], ...]:
-        """The actors of the sources whose names expire."""
-        config = self._in_force
-        sources = running_sources(config) if config is not None else ()
-        return tuple(self._source_ref(source.id) for source in sources if source.origin in _EXPIRING)
-
-    def _uplink(self, config: Config) -> SupervisorSpec:
-        serves = config.server.active
-        refs = TelemetryRefs(
-            health=self._health,
-            lists=self._lists,
-            keeper=self._keeper,
-            events=self._watchers.events,
-            server=self._server if serves else None,
-            notifier=self._notifier if serves else None,
-            mqtt=self._mqtt,
-            source=self._source_ref,
-        )
-        return self._link.specify(config, self._watchers.telemetry_sender(config, refs))
-
-    def _evaluator(self, config: Config) -> SupervisorSpec:
-        lists = self._list_settings(config)
-        evaluating = evaluator_settings(config, zone=config.zone.name, redirect=config.zone.redirect)
-        return SupervisorSpec(
-            name="evaluator",
-            strategy=Strategy.REST_FOR_ONE,
-            children=(
-                ActorSpec(
-                    name="lists",
-                    factory=ListKeeper.factory(lists, policy=self._policy, source_ref=self._source_ref),
-                    mailbox=_BULK,
-                    stream=stream_of,
-                ),
-                ActorSpec(
-                    name="policy",
-                    factory=PolicyEvaluator.factory(
-                        evaluating, lists=self._lists, keeper=self._keeper, source_ref=self._source_ref
-                    ),
-                    mailbox=_BULK,
-                ),
-            ),
-        )
-
-    def _sources(self, config: Config) -> SupervisorSpec:
-        configured = origin_settings(config, zone=config.zone.name, state=self._state)
-        return SupervisorSpec(
-            name="sources",
-            strategy=Strategy.ONE_FOR_ONE,
-            intensity=_SOURCES_INTENSITY,
-            children=(
-                self._local_source(config),
-                *(origin_actor(settings, self._origins) for settings in configured.values()),
-            ),
-        )
-
-    def _local_source(self, config: Config) -> ActorSpec[Any]:
-        settings = self._local_settings(config, zone=config.zone.name)
-        return ActorSpec(
-            name=LOCAL,
-            factory=lambda: LocalSource(self._local or settings, lists=self._lists, policy=self._policy),
-            mailbox=_QUESTIONS,
-            intensity=SOURCE_INTENSITY,
-        )
-
-    def _local_settings(self, config: Config, *, zone: Name) -> LocalSettings:
-        return LocalSettings(store_path=self._state.overrides, zone=zone, canary=config.canary)
-
-    def _source_ref(self, source_id: str) -> ActorRef[Any]:
-        return self._overrides if source_id in LISTS else self._system.ref(f"sources/{actor_of(source_id)}")
-
-    def _list_settings(self, config: Config) -> ListKeeperSettings:
-        return ListKeeperSettings(
-            store_path=self._state.lists,
-            start_deadline=config.start_deadline,
-            sources=source_settings(config),
-        )

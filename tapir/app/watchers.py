@@ -57,9 +57,9 @@ class Watchers:
             mailbox=_HINTED,
         )
 
-    def certificate_keeper(self, config: Config) -> ActorSpec[Any]:
+    def certificate_keeper(self, config: CertificatesConfig) -> ActorSpec[Any]:
         """Looks after the certificates that `config` names."""
-        settings = _certificate_settings(config.certificates)
+        settings = _certificate_settings(config)
         return ActorSpec(
             name="certificates",
             factory=lambda: CertificateKeeper(self._watching or settings, events=self.events),
@@ -73,10 +73,13 @@ class Watchers:
             name="telemetry", factory=lambda: Telemetry(self._telling or settings, refs=refs), mailbox=_TOLD
         )
 
-    async def reconfigure(self, config: Config) -> None:
-        """Hand the new configuration over. Raises ActorError."""
-        self._watching = _certificate_settings(config.certificates)
+    async def reconfigure(self, certificates: CertificatesConfig) -> None:
+        """Look after these certificates from now on. Raises ActorError."""
+        self._watching = _certificate_settings(certificates)
         await self.certificates.ask(ConfigureCertificates(settings=self._watching), timeout=_PATIENCE)
+
+    async def reconfigure_telemetry(self, config: Config) -> None:
+        """Hand over how the component status is published. Raises ActorError."""
         self._telling = _telemetry_settings(config, self._version)
         await self.telemetry.ask(ConfigureTelemetry(settings=self._telling), timeout=_PATIENCE)
 

@@ -38,7 +38,7 @@ from actors import (
     SystemSettings,
 )
 from actors.testing import InjectedFault, Probe, probe
-from tapir.app.config import Config, ConfigErrors, load
+from tapir.app.config import Config, ConfigErrors, Setup, load
 from tapir.app.tree import Tree
 from tapir.model.messages.control import GetHealth, HealthStatus
 from tapir.model.messages.lists import GetSources, SourcesStatus, SourceStatus
@@ -276,7 +276,7 @@ class Life:
             config = load(self.pop.config_dir, self.pop.state_dir)
         except ConfigErrors as exc:
             return exc.lines
-        await self.tree.reconfigure(self._state["config"], config)
+        await self.tree.reconfigure(as_setup(self._state["config"]), as_setup(config))
         self._state["config"] = config
         return ()
 
@@ -465,9 +465,9 @@ class Pop:
             around = dict(wrap or {})
             if open_store is not None:
                 around["authority/keeper"] = _keeper_with(open_store, config, system, self.zone_db)
-            spec = _without_sockets(tree.specify(config), self.secondary.at_the_server_of(system), notifier)
+            spec = _without_sockets(tree.specify(as_setup(config)), self.secondary.at_the_server_of(system), notifier)
             if real_notifier:
-                spec = _with_own_notifier(spec, tree.specify(config))
+                spec = _with_own_notifier(spec, tree.specify(as_setup(config)))
             spec = _wrapped(spec, around, trouble)
             began = trio.current_time()
             async with trio.open_nursery() as nursery:
@@ -485,6 +485,11 @@ class Pop:
                 )
                 system.request_stop("the scenario is over")
         assert not self.secondary.wrong, "\n".join(self.secondary.wrong)
+
+
+def as_setup(config: Config) -> Setup:
+    """What a process runs whose only component is this POP."""
+    return Setup(config_dir=config.config_dir, state_dir=config.state_dir, pop=config, edm=None)
 
 
 def _without_sockets(spec: SupervisorSpec, secondary: Secondary, notifier: Probe) -> SupervisorSpec:

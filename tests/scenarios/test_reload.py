@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tapir.app.config import load
+from tapir.app.config import Setup, load
 from tapir.model.messages.policy import Explain
 from tapir.model.messages.zone import GetSecondaries
 from tapir.model.names import parse_name
@@ -199,7 +199,8 @@ async def test_who_may_ask_after_a_reload_may_ask_after_a_crash(four: Any, autoj
         reloaded = life.secondary.configured
         assert reloaded.allow == (ip_network("192.0.2.0/24"),)
         # The secondary stands where the server would, so the next incarnation is made here.
-        (*_, server) = life.tree.specify(before).children[0].children
+        setup = Setup(config_dir=before.config_dir, state_dir=before.state_dir, pop=before, edm=None)
+        (*_, server) = life.tree.specify(setup).children[0].children
         assert server.name == "server"
         assert server.factory()._settings == reloaded
 

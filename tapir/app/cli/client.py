@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from tapir.model.errors import TapirError
 from tapir.services.control.protocol import PATH
 
+_SOCKET: Final = "console.sock"
 _CONNECT_TIMEOUT: Final = 5.0
 _ANSWER_TIMEOUT: Final = 35.0
 _MAX_MESSAGE: Final = 64 * 1024 * 1024
@@ -82,10 +84,23 @@ def _result_of(answer: dict[str, Any]) -> Any:
     return answer.get("result")
 
 
+def answers(state_dir: Path) -> bool:
+    """Whether a process listens there, or may: one that is not ours to ask is one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(state_dir / _SOCKET))
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
 @asynccontextmanager
 async def open_console(state_dir: Path) -> AsyncIterator[ConsoleClient]:
     """A connection to the process whose state is in `state_dir`. Raises ConsoleUnreachableError."""
-    path = state_dir / "console.sock"
+    path = state_dir / _SOCKET
     try:
         stream = await trio.open_unix_socket(path)
     except FileNotFoundError:

@@ -14,9 +14,18 @@ from rich.console import Console
 from rich.live import Live
 
 from tapir.app.cli import render
-from tapir.app.cli.client import ConsoleClient, ConsoleRefusedError, ConsoleUnreachableError, open_console
+from tapir.app.cli.client import ConsoleClient, ConsoleRefusedError, ConsoleUnreachableError, answers, open_console
 from tapir.app.cli.explanation import render_explanation
-from tapir.app.config import DEFAULT_STATE_DIR, Config, ConfigErrors, SourceConfig, load, read_state_dir
+from tapir.app.config import (
+    Component,
+    Config,
+    ConfigErrors,
+    EdmConfig,
+    Setup,
+    SourceConfig,
+    candidate_state_dirs,
+    load_setup,
+)
 from tapir.model.actions import ListKind
 from tapir.model.names import format_name
 from tapir.policy.settings import PolicySettings
@@ -26,20 +35,22 @@ NOT_DONE: Final = 1
 WRONG_INPUT: Final = 2
 
 
-def find_state_dir(config_dir: Path, state_dir: Path | None) -> Path:
+def find_state_dir(config_dir: Path, state_dir: Path | None, *, first: Component = Component.POP) -> Path:
     """The state directory that was named, else the one that is configured, else the default.
 
-    A configuration that is broken, or not ours to read, keeps nobody from asking the process that runs.
+    A configuration that is broken, or not ours to read, keeps nobody from asking the process that runs. Where a POP and
+    EDM may run from one folder in a process each, the `first` of them is asked whose console is there to answer.
     """
     if state_dir is not None:
         return state_dir
-    return read_state_dir(config_dir) or DEFAULT_STATE_DIR
+    folders = candidate_state_dirs(config_dir, first=first)
+    return next((folder for folder in folders if len(folders) > 1 and answers(folder)), folders[0])
 
 
-def check(config_dir: Path, state_dir: Path | None, *, as_json: bool) -> int:
+def check(config_dir: Path, state_dir: Path | None, *, as_json: bool, only: Component | None = None) -> int:
     """Print every error and notice of the configuration; 0 when it would start."""
     try:
-        config = load(config_dir, state_dir)
+        setup = load_setup(config_dir, state_dir, only=only)
     except ConfigErrors as exc:
         errors = [str(error) for error in exc.errors]
         notices = [str(notice) for notice in exc.notices]
@@ -50,10 +61,12 @@ def check(config_dir: Path, state_dir: Path | None, *, as_json: bool) -> int:
                 print(line, file=sys.stderr)
             print(f"{len(errors)} error{'s' if len(errors) != 1 else ''}; nothing was changed", file=sys.stderr)
         return WRONG_INPUT
-    notices = [str(notice) for notice in config.notices] + _canary_notices(config)
-    summary = summarise(config)
+    notices = [str(notice) for notice in setup.notices]
+    notices += _canary_notices(setup.pop) if setup.pop is not None else []
+    summary = summarise_setup(setup)
     if as_json:
-        _print_json({"ok": True, "errors": [], "notices": notices, "summary": summary})
+        components = [component.value for component in setup.components]
+        _print_json({"ok": True, "errors": [], "notices": notices, "components": components, "summary": summary})
         return DONE
     for line in notices:
         print(line, file=sys.stderr)
@@ -73,6 +86,24 @@ def _canary_notices(config: Config) -> list[str]:
     place = config.config_dir / "dnstapir-pop.yaml"
     text = f"{format_name(config.canary)} is on an allowlist ({lists}), so it is not in the zone"
     return [f"{place}: services.rpz.canary: {text}"] if lists else []
+
+
+def summarise_setup(setup: Setup) -> list[str]:
+    """What the configuration of all components comes to, a line each."""
+    lines = summarise(setup.pop) if setup.pop is not None else [f"state is kept in {setup.state_dir}"]
+    return lines + (summarise_edm(setup.edm) if setup.edm is not None else [])
+
+
+def summarise_edm(edm: EdmConfig) -> list[str]:
+    """What the configuration of EDM comes to, a line each; no key of pseudonyms is in it."""
+    listening = edm.input_unix or edm.input_tcp or f"{edm.input_tls} over TLS"
+    sessions = "no sessions" if edm.disable_session_files else "sessions of everything else"
+    events = f"to {edm.broker}" if edm.broker is not None else "nowhere (disable-mqtt)"
+    return [
+        f"EDM takes dnstap on {listening}",
+        f"EDM counts the names of {edm.well_known_domains_file}, and keeps {sessions} in {edm.data_dir}",
+        f"EDM sends histograms to {edm.aggregate_url or 'nowhere (disable-histogram-sender)'}, and new names {events}",
+    ]
 
 
 def summarise(config: Config) -> list[str]:

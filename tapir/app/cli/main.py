@@ -11,6 +11,7 @@ import typer
 
 from tapir.app.cli import broker, commands, overrides, zone
 from tapir.app.cli.dawg import dawg_app
+from tapir.app.config import Component
 from tapir.version import commit, version
 
 DEFAULT_CONFIG_DIR: Final = Path("/etc/dnstapir")
@@ -32,6 +33,10 @@ ConfigDir = Annotated[Path, typer.Option("--config-dir", readable=False, help="W
 StateDir = Annotated[
     Path | None, typer.Option("--state-dir", readable=False, help="Where state is kept; default: as configured.")
 ]
+Only = Annotated[
+    Component | None,
+    typer.Option("--only", help="Run this component alone, of those that the folder has; default: all that are there."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -51,20 +56,25 @@ def _root(
 
 
 @app.command()
-def run(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None) -> None:
-    """Run the service in the foreground. SIGTERM ends it, SIGHUP reloads the configuration."""
+def run(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, only: Only = None) -> None:
+    """Run the service in the foreground: a POP, EDM, or both. SIGTERM ends it, SIGHUP reloads the configuration."""
     # Until signals are listened to there is nothing to reload, and a hangup must not end the start.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # The process is imported here: the other commands start without it.
     from tapir.app.process import run_process
 
-    raise typer.Exit(run_process(config_dir=config_dir, state_dir=state_dir))
+    raise typer.Exit(run_process(config_dir=config_dir, state_dir=state_dir, only=only))
 
 
 @app.command()
-def check(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+def check(
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    state_dir: StateDir = None,
+    only: Only = None,
+    as_json: AsJson = False,
+) -> None:
     """Say all that is wrong with the configuration, or what it means."""
-    raise typer.Exit(commands.check(config_dir, state_dir, as_json=as_json))
+    raise typer.Exit(commands.check(config_dir, state_dir, only=only, as_json=as_json))
 
 
 @app.command()

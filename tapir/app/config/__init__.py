@@ -1,5 +1,14 @@
-"""The configuration: upstream's four files and our extension keys in, one frozen `Config` or all errors out."""
+"""The configuration: upstream's files and our extension keys in, a value for each component or all errors out."""
 
+from tapir.app.config.components import (
+    Component,
+    Setup,
+    candidate_state_dirs,
+    load_setup,
+    setup_after_reload,
+    setup_changes_needing_restart,
+)
+from tapir.app.config.edmsettings import EdmConfig
 from tapir.app.config.loading import load, read_state_dir, wants_json_log
 from tapir.app.config.problems import ConfigErrors, Fault, Notice, Place
 from tapir.app.config.process import DEFAULT_STATE_DIR
@@ -29,8 +38,10 @@ __all__ = [
     "AccessConfig",
     "BrokerAddress",
     "CertificatesConfig",
+    "Component",
     "Config",
     "ConfigErrors",
+    "EdmConfig",
     "Fault",
     "GlobalConfig",
     "LimitsConfig",
@@ -40,6 +51,7 @@ __all__ = [
     "OutputConfig",
     "Place",
     "ServerConfig",
+    "Setup",
     "SocketAddress",
     "SourceBrakeConfig",
     "SourceConfig",
@@ -48,9 +60,13 @@ __all__ = [
     "WatchedCertificate",
     "ZoneBrakeConfig",
     "after_reload",
+    "candidate_state_dirs",
     "changes_needing_restart",
     "load",
+    "load_setup",
     "read_state_dir",
+    "setup_after_reload",
+    "setup_changes_needing_restart",
     "tls_after_reload",
     "wants_json_log",
 ]

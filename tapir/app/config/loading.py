@@ -34,7 +34,7 @@ def load(config_dir: Path, state_dir: Path | None = None) -> Config:
     Relative paths in the files start at `config_dir`. Raises ConfigErrors with every fault of all files. Reads files
     and looks at list files, so it blocks as long as the file system does.
     """
-    _check_folder(config_dir)
+    check_folder(config_dir)
     folder = config_dir.absolute()
     report = Report(read_document(config_dir))
     warn_of_unknown_keys(report)
@@ -105,7 +105,8 @@ def wants_json_log(config_dir: Path) -> bool:
     return isinstance(written, str) and written.lower() == "json"
 
 
-def _check_folder(config_dir: Path) -> None:
+def check_folder(config_dir: Path) -> None:
+    """Raise ConfigErrors where `config_dir` is no folder that can be looked into."""
     try:
         text = "" if config_dir.is_dir() else "this is no folder" if config_dir.exists() else "there is no such folder"
     except OSError as exc:

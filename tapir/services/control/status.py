@@ -48,6 +48,8 @@ class ControlRefs:
     """the actor of a source, by its id"""
     present: Callable[[ActorRef[Any]], bool] = lambda _: True
     """whether that actor is run; a reload starts and stops some"""
+    pop: bool = True
+    """whether a POP is run here; where none is, nobody is at the refs of its parts"""
 
 
 _ALWAYS: Final = frozenset({"server", "secondaries"})
@@ -72,7 +74,8 @@ async def gather_status(refs: ControlRefs, *, patience: float) -> dict[str, Any]
         ("mqtt", refs.mqtt, GetMqtt()),
     ]
     questions = [each for each in questions if each[1] is None or refs.present(each[1])]
-    answers: dict[str, Any] = {name: None for name, ref, _ in questions if ref is not None or name in _ALWAYS}
+    always = _ALWAYS if refs.pop else frozenset()
+    answers: dict[str, Any] = {name: None for name, ref, _ in questions if ref is not None or name in always}
 
     async def ask(name: str, ref: ActorRef[Any], question: Request[Any]) -> None:
         try:

@@ -1,0 +1,184 @@
+"""Which components a folder has, and what is wrong with all of them at once."""
+
+import socket
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tapir.app.cli import commands
+from tapir.app.config import (
+    Component,
+    ConfigErrors,
+    Setup,
+    candidate_state_dirs,
+    load_setup,
+    setup_after_reload,
+    setup_changes_needing_restart,
+)
+
+EDM = """\
+input-unix = "dnstap.sock"
+cryptopan-key = "a key of a test"
+data-dir = "data"
+disable-mqtt = true
+disable-histogram-sender = true
+"""
+POP = {
+    "dnstapir-pop.yaml": "services: { rpz: { zonename: dnstapir. } }\ndnsengine: { addresses: ['127.0.0.1:0'] }\n",
+    "pop-sources.yaml": "sources: {}\n",
+    "pop-outputs.yaml": "outputs: {}\n",
+    "pop-policy.yaml": """\
+policy:
+  denylist: { action: nxdomain }
+  doubtlist:
+    numsources: { limit: 2, action: nxdomain }
+    numtapirtags: { limit: 3, action: nxdomain }
+    denytapir: { tags: [], action: drop }
+""",
+}
+
+
+def write_pop(folder: Path) -> None:
+    for name, text in POP.items():
+        (folder / name).write_text(text)
+
+
+def write_edm(folder: Path, text: str = EDM) -> None:
+    (folder / "dnstapir-edm.toml").write_text(text)
+
+
+def load(folder: Path, **how: object) -> Setup:
+    return load_setup(folder, environment={}, **how)  # type: ignore[arg-type]
+
+
+def faults(folder: Path, **how: object) -> list[str]:
+    with pytest.raises(ConfigErrors) as caught:
+        load(folder, **how)
+    return list(caught.value.lines)
+
+
+def test_a_pop_alone_is_as_ever(tmp_path: Path) -> None:
+    write_pop(tmp_path)
+    setup = load(tmp_path)
+    assert setup.components == (Component.POP,)
+    assert setup.edm is None
+    assert setup.pop is not None
+    assert setup.state_dir == setup.pop.state_dir
+    assert setup.log == setup.pop.log
+
+
+def test_edm_alone_keeps_its_state_below_its_data(tmp_path: Path) -> None:
+    write_edm(tmp_path)
+    setup = load(tmp_path)
+    assert setup.components == (Component.EDM,)
+    assert setup.state_dir == tmp_path / "data" / "tapir"
+    assert load(tmp_path, state_dir=tmp_path / "other").state_dir == tmp_path / "other"
+    assert not setup.notices
+
+
+def test_both_share_the_state_folder_of_the_pop(tmp_path: Path) -> None:
+    write_pop(tmp_path)
+    write_edm(tmp_path)
+    setup = load(tmp_path)
+    assert setup.components == (Component.POP, Component.EDM)
+    assert setup.pop is not None
+    assert setup.state_dir == setup.pop.state_dir
+    assert load(tmp_path, only=Component.EDM).components == (Component.EDM,)
+    assert load(tmp_path, only=Component.POP).components == (Component.POP,)
+
+
+def test_where_there_is_neither_both_are_named(tmp_path: Path) -> None:
+    (text,) = faults(tmp_path)
+    assert "neither dnstapir-pop.yaml for a POP nor dnstapir-edm.toml for EDM" in text
+
+
+def test_where_the_main_file_alone_is_missing_it_is_named(tmp_path: Path) -> None:
+    write_pop(tmp_path)
+    (tmp_path / "dnstapir-pop.yaml").unlink()
+    (text,) = faults(tmp_path)
+    assert text.startswith(f"{tmp_path / 'dnstapir-pop.yaml'}: there is no such file")
+    write_edm(tmp_path)
+    (notice,) = load(tmp_path).notices
+    assert "without dnstapir-pop.yaml no POP is run" in notice.text
+
+
+def test_what_is_asked_for_and_missing_is_named(tmp_path: Path) -> None:
+    write_pop(tmp_path)
+    assert faults(tmp_path, only=Component.EDM) == [f"{tmp_path / 'dnstapir-edm.toml'}: there is no such file"]
+
+
+def test_all_faults_of_both_are_told_at_once(tmp_path: Path) -> None:
+    write_pop(tmp_path)
+    (tmp_path / "pop-policy.yaml").write_text("policy: {}\n")
+    write_edm(tmp_path, EDM + "input-tcp = 'nowhere'\n")
+    found = faults(tmp_path)
+    assert any("pop-policy.yaml" in line and "policy.denylist.action" in line for line in found)
+    assert any("dnstapir-edm.toml:6: input-tcp" in line for line in found)
+    assert not any("edm" in line for line in faults(tmp_path, only=Component.POP))
+
+
+def test_the_environment_reaches_edm(tmp_path: Path) -> None:
+    write_edm(tmp_path)
+    setup = load_setup(tmp_path, environment={"DNSTAPIR_EDM_DATA_DIR": "/elsewhere"})
+    assert setup.state_dir == Path("/elsewhere/tapir")
+
+
+def test_debug_of_edm_asks_for_more_of_the_log(tmp_path: Path) -> None:
+    write_edm(tmp_path)
+    assert load(tmp_path).log.level == "info"
+    write_edm(tmp_path, EDM + "debug = true\n")
+    assert load(tmp_path).log.level == "debug"
+
+
+def test_a_component_that_is_new_waits_for_a_restart(tmp_path: Path) -> None:
+    write_edm(tmp_path)
+    running = load(tmp_path).components
+    write_pop(tmp_path)
+    setup = load(tmp_path, running=running)
+    assert setup.components == (Component.EDM,)
+    (notice,) = setup.notices
+    assert "a POP is configured now, and is run from the next restart on" in notice.text
+
+
+def test_a_reload_takes_of_both_what_it_can(tmp_path: Path) -> None:
+    write_pop(tmp_path)
+    write_edm(tmp_path)
+    old = load(tmp_path)
+    write_edm(tmp_path, EDM.replace("a key of a test", "another key").replace("dnstap.sock", "other.sock"))
+    (tmp_path / "dnstapir-pop.yaml").write_text(POP["dnstapir-pop.yaml"].replace("dnstapir.", "other."))
+    new = load(tmp_path, running=old.components)
+    assert setup_changes_needing_restart(old, new) == ("services.rpz.zonename", "input-unix")
+    taken = setup_after_reload(old, new)
+    assert old.edm is not None
+    assert taken.edm is not None
+    assert taken.edm.cryptopan_key == "another key"
+    assert taken.edm.input_unix == old.edm.input_unix
+
+
+def test_certificates_of_both_are_looked_after_each_once(tmp_path: Path) -> None:
+    write_edm(tmp_path, EDM.replace("disable-mqtt = true", "").replace("disable-histogram-sender = true", ""))
+    edm = load(tmp_path)
+    assert [each.label for each in edm.certificates.watched] == ["mqtt-client-cert-file", "http-client-cert-file"]
+    assert edm.edm is not None
+    shared = attrs.evolve(edm.edm, http_client_cert_file=edm.edm.mqtt_client_cert_file)
+    assert [each.label for each in attrs.evolve(edm, edm=shared).certificates.watched] == ["mqtt-client-cert-file"]
+
+
+def test_the_commands_look_where_the_process_is(tmp_path: Path) -> None:
+    write_edm(tmp_path)
+    edm = tmp_path / "data" / "tapir"
+    assert candidate_state_dirs(tmp_path) == (edm,)
+    assert commands.find_state_dir(tmp_path, None) == edm
+    write_pop(tmp_path)
+    (tmp_path / "dnstapir-pop.yaml").write_text(POP["dnstapir-pop.yaml"] + "state-dir: state\n")
+    pop = tmp_path / "state"
+    assert candidate_state_dirs(tmp_path) == (pop, edm)
+    assert candidate_state_dirs(tmp_path, first=Component.EDM) == (edm, pop)
+    assert commands.find_state_dir(tmp_path, None) == pop, "nobody answers: where the POP would be"
+    edm.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(edm / "console.sock"))
+        listener.listen()
+        assert commands.find_state_dir(tmp_path, None) == edm
+        assert commands.find_state_dir(tmp_path, tmp_path) == tmp_path
