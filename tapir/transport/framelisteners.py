@@ -89,7 +89,7 @@ def listen_unix(path: Path, *, mode: int = UNIX_MODE, group: str | None = None) 
         if isinstance(exc, ListenError):
             raise
         # "AF_UNIX path too long" has no number: its text is all there is.
-        reason = f"there is no group {group}" if isinstance(exc, KeyError) else exc.strerror or str(exc)
+        reason = f"there is no group {group}" if isinstance(exc, KeyError) else _explain(exc, path, group)
         raise ListenError(name, reason) from exc
     return FrameListener(name, sock, file=(path, found.st_dev, found.st_ino))
 
@@ -112,8 +112,11 @@ def listen_tcp(address: Address, *, tls: ssl.SSLContext | None = None) -> FrameL
         sock.listen(_BACKLOG)
     except OSError as exc:
         sock.close()
-        raise ListenError(name, exc.strerror or str(exc)) from exc
-    return FrameListener(name, sock, tls)
+        raise ListenError(name, _explain(exc)) from exc
+    listener = FrameListener(name, sock, tls)
+    if not address[1]:  # the kernel chose
+        listener.name = f"{'tcp' if tls is None else 'tls'}:{format_address(listener.address)}"
+    return listener
 
 
 def inherited_descriptors(environment: Mapping[str, str] = os.environ) -> tuple[tuple[str, int], ...]:
@@ -168,6 +171,27 @@ def prepare_accepted(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _explain(exc: OSError, path: Path | None = None, group: str | None = None) -> str:
+    """What the kernel means by it here; `path` is of a Unix socket."""
+    plain = exc.strerror or str(exc)
+    match exc.errno:
+        case errno.ENOENT | errno.ENOTDIR if path is not None:
+            return f"there is no folder {path.parent}"
+        case errno.EACCES if path is not None:
+            return f"{plain}; this process may make nothing in {path.parent}"
+        case errno.EROFS if path is not None:
+            return f"{plain}: {path.parent}"
+        case errno.EPERM if group is not None:
+            return f"{plain}; only a member of the group {group} may give it the socket"
+        case errno.EACCES:
+            return f"{plain}; a port below 1024 needs the capability CAP_NET_BIND_SERVICE"
+        case errno.EADDRNOTAVAIL:
+            return f"{plain}; no interface of this machine has it now"
+        case errno.EADDRINUSE if path is None:
+            return f"{plain}; another process listens there"
+    return plain
 
 
 def _remove_dead(path: Path) -> None:

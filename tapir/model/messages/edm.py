@@ -4,6 +4,8 @@ input ──FramesReceived──▶ minimiser ──HistogramWritten──▶ ag
                               └──(private)──▶ novelty ──EventsQueued──▶ newnames (messages/newnames)
 """
 
+from typing import ClassVar
+
 import attrs
 
 from actors import Request
@@ -14,6 +16,7 @@ from tapir.model.blocks import FrameBlock
 class FramesReceived:
     """A block of dnstap frames, which the account has as received. Private: it is never kept, shown or traced."""
 
+    private: ClassVar[bool] = True
     block: FrameBlock = attrs.field(repr=lambda block: f"<{len(block)} frames>")
 
 
@@ -38,6 +41,8 @@ class InputStatus:
     octets: int
     abandoned: int
     """frames that were read and given up, since the input stopped"""
+    accept_errors: tuple[tuple[str, int], ...] = ()
+    """connections that could not be accepted at once, by the error's name (EMFILE)"""
     trouble: str = ""
 
 
@@ -188,4 +193,21 @@ class AggregatesStatus:
 
 @attrs.frozen
 class GetAggregates(Request[AggregatesStatus]):
+    """How does that stand?"""
+
+
+@attrs.frozen(kw_only=True)
+class MetricsStatus:
+    """Whether metrics can be asked for; `address` is empty where they cannot by configuration."""
+
+    address: str
+    listening: bool
+    pages: int
+    """how many were made since the start"""
+    trouble: str = ""
+    """why the address cannot be had; it is tried again"""
+
+
+@attrs.frozen
+class GetEdmMetrics(Request[MetricsStatus]):
     """How does that stand?"""
