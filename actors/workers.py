@@ -21,7 +21,7 @@ T = TypeVar("T")
 _thread = threading.local()
 
 
-def _stand_back(niceness: int) -> None:
+def stand_back(niceness: int) -> None:
     """Let the event loop have the processor first: whoever asks waits for that one thread, and nobody for this one.
 
     Linux counts niceness by thread. Elsewhere, and where it is not allowed, all threads stand alike.
@@ -58,7 +58,7 @@ class WorkerPool:
 
     def _run(self, fn: Callable[..., T], args: tuple[object, ...]) -> T:
         if self._niceness and not getattr(_thread, "stands_back", False):
-            _stand_back(self._niceness)
+            stand_back(self._niceness)
             _thread.stands_back = True
         return fn(*args)
 
