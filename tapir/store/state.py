@@ -11,6 +11,7 @@
 <folder>/events.json                the last exceptional events, see tapir.store.documents
 <folder>/clock.json                 the latest time that was known to be right
 <folder>/mqtt.json                  tapir.store.broker
+<folder>/edm-mqtt.json              the same for EDM, which has a session of its own
 <folder>/global.json                tapir.store.learned
 <folder>/console.sock               the console's Unix socket
 """
@@ -133,6 +134,11 @@ class StateDirectory:
     def mqtt(self) -> Path:
         """How the broker knows us."""
         return self.path / "mqtt.json"
+
+    @property
+    def edm_mqtt(self) -> Path:
+        """How the broker knows our EDM."""
+        return self.path / "edm-mqtt.json"
 
     @property
     def learned(self) -> Path:

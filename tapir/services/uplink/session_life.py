@@ -136,7 +136,7 @@ class Life:
         self._files = TlsFiles(broker) if broker.tls else None
         stored = await self._remember(ctx)
         name = await self._name(ctx, broker)
-        self.client_id = f"{name}-pop-{stored.suffix}"
+        self.client_id = f"{name}-{self._settings.role}-{stored.suffix}"
         self._voice = Voice(ctx.log, broker=str(broker), client_id=self.client_id, resumes=stored.known)
         client = MqttClient(
             broker.client(self.client_id),

@@ -65,6 +65,8 @@ class MqttSettings:
     subscriptions: tuple[MqttSubscription, ...] = ()
     state_path: Path
     """remembers the identifier's suffix, and what the broker's session may hold"""
+    role: str = "pop"
+    """stands in the identifier, so that the components of one Edge are told apart"""
     tick: float = 1.0
     """how often a consumer that did not take its block is tried again"""
     hold: float = 300.0
