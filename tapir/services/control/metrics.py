@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.core import Metric
 
 from actors import Status, SystemStatistics
+from tapir.codec.exposition import Sample, make_families
 from tapir.model.messages.control import ApiStatus, HealthStatus
 from tapir.model.messages.events import ClockStatus, ExceptionalEvent
 from tapir.model.messages.feeds import FeedStatus
@@ -24,9 +24,6 @@ from tapir.services.control.metrics_table import METRICS
 from tapir.services.control.status import ProcessFacts
 
 _SECOND: Final = 1_000_000
-
-Sample = tuple[str, tuple[str, ...], float]
-"""Of which metric, with which labels, which value"""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,23 +47,8 @@ class MetricFacts:
 
 
 def families(facts: MetricFacts) -> Iterator[Metric]:
-    """The families that there is something to say of, in the order of the table.
-
-    Of two samples with the same labels the last is left: Prometheus takes nothing of a page that has both.
-    """
-    samples: dict[str, dict[tuple[str, ...], float]] = {}
-    for name, labels, value in _samples(facts):
-        samples.setdefault(name, {})[labels] = value
-    if unknown := samples.keys() - METRICS.keys():
-        raise AssertionError(f"not in the table of metrics: {', '.join(sorted(unknown))}")
-    for name, described in METRICS.items():
-        if name not in samples:
-            continue
-        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-        family = kind(name, described.text, labels=described.labels)
-        for labels, value in samples[name].items():
-            family.add_metric(labels, value)
-        yield family
+    """The families that there is something to say of, in the order of the table."""
+    return make_families(METRICS, _samples(facts))
 
 
 def _samples(facts: MetricFacts) -> Iterator[Sample]:
@@ -200,17 +182,6 @@ def _time(name: str, labels: tuple[str, ...], microseconds: int | None) -> Itera
 
 def _counted(name: str, counters: Iterable[tuple[str, int]]) -> Iterator[Sample]:
     return ((name, (event,), count) for event, count in counters)
-
-
-class Collected(Collector):
-    """A collector, as prometheus_client wants one, of families that are made already."""
-
-    def __init__(self, made: Iterable[Metric]) -> None:
-        self._made = tuple(made)
-
-    def collect(self) -> Iterable[Metric]:
-        """The families."""
-        return self._made
 
 
 def facts_of(process: ProcessFacts, runtime: SystemStatistics, parts: Mapping[str, Any]) -> MetricFacts:

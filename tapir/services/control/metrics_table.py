@@ -2,16 +2,7 @@
 
 from typing import Final
 
-import attrs
-
-
-@attrs.frozen
-class MetricText:
-    """What a metric says, and by which labels."""
-
-    text: str
-    labels: tuple[str, ...] = ()
-
+from tapir.codec.exposition import MetricText
 
 METRICS: Final[dict[str, MetricText]] = {
     "tapir_build_info": MetricText("Always 1; which version runs.", ("version", "commit")),

@@ -4,20 +4,20 @@ from functools import partial
 from typing import Any
 
 import trio
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import ProcessCollector
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from actors import ActorRef
 from actors import Request as Question
+from tapir.codec.exposition import write_page
 from tapir.model.messages.feeds import FeedStatus, GetFeed
 from tapir.model.messages.lists import GetSources, SourcesStatus
 from tapir.model.messages.observations import GetObservations, ObservationsStatus
 from tapir.services.control.api_desk import Desk, key_shown
 from tapir.services.control.listing import takes_part
-from tapir.services.control.metrics import Collected, MetricFacts, facts_of, families
+from tapir.services.control.metrics import MetricFacts, facts_of, families
 from tapir.services.control.status import gather_status
 
 _HEADERS = {"Cache-Control": "no-store"}
@@ -43,8 +43,7 @@ def open_routes(desk: Desk) -> list[BaseRoute]:
             headers = {**_HEADERS, "WWW-Authenticate": "Bearer"}
             return PlainTextResponse("from other hosts, show the key\n", status_code=401, headers=headers)
         facts = await gather_metrics(desk)
-        encode, kind = choose_encoder(request.headers.get("Accept", ""))
-        body = await desk.run_blocking(partial(_expose, facts, encode))
+        body, kind = await desk.run_blocking(partial(_expose, facts, request.headers.get("Accept", "")))
         return Response(body, headers={**_HEADERS, "Content-Type": kind})
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
@@ -88,9 +87,6 @@ async def gather_metrics(desk: Desk) -> MetricFacts:
 _QUESTIONS: dict[str, Question[Any]] = {"xfr": GetFeed(), "mqtt": GetObservations()}
 
 
-def _expose(facts: MetricFacts, encode: Any) -> bytes:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collected(families(facts)))
-    ProcessCollector(registry=registry)
-    text: bytes = encode(registry)
-    return text
+def _expose(facts: MetricFacts, accept: str) -> tuple[bytes, str]:
+    # It registers itself where it is not told a registry, and it is to be on our page only.
+    return write_page(families(facts), accept, more=[ProcessCollector(registry=None)])
