@@ -116,8 +116,15 @@ class Gathering:
 
     def is_due(self, now: int, *, patience: int) -> bool:
         """Whether there is a whole batch, or one that has waited for `patience` microseconds."""
-        waited = 0 if self._since is None else now - self._since
-        return self._count >= self._size or (self._count > 0 and not 0 <= waited < patience)
+        return self.due_in(now, patience=patience) == 0
+
+    def due_in(self, now: int, *, patience: int) -> int | None:
+        """In how many microseconds it is due if nothing more comes; None when there is nothing."""
+        if self._since is None:
+            return None
+        waited = now - self._since
+        # One that has waited for less than nothing began before the clock was set back.
+        return 0 if self._count >= self._size or waited < 0 else max(0, patience - waited)
 
     def take(self) -> Sightings:
         """The oldest, about `size` of them at most; of nothing, none."""

@@ -20,7 +20,6 @@ class EventKind(enum.StrEnum):
     ZONE_HELD = "zone-held"
     RESTART_LIMIT = "restart-limit"
     CLOCK_STEP = "clock-step"
-    STORE_FAILS = "store-fails"
     DNSTAP_HOOK = "dnstap-hook"
     LIST_UNUSABLE = "list-unusable"
     HISTOGRAMS_UNSENT = "histograms-unsent"

@@ -26,19 +26,21 @@ from tapir.codec.columns import name_of
 from tapir.codec.newqname import Sightings
 from tapir.minimiser.novelty import Gathering, RecentNames
 from tapir.model.messages.edm import FreshName, GetNovelty, NoveltyStatus
-from tapir.model.messages.events import ClearEvent, EventKind, RaiseEvent
+from tapir.model.messages.events import EventKind
 from tapir.model.messages.newnames import EventsQueued
 from tapir.model.names import format_name
 from tapir.services.ingest.messages import NamesSighted
 from tapir.services.ingest.seenholder import SeenHolder
+from tapir.services.ingest.telling import Telling
 from tapir.store.errors import StoreCorrupt, StoreError
 from tapir.store.seen import Reported, Retention, SeenStore
 
 MAILBOX: Final = MailboxSpec(capacity=64, overflow=Overflow.WAIT)
 """Taking sightings in waits for nothing, so nobody waits here for long."""
 
-SUBJECT: Final = "names seen by EDM"
-"""of the exceptional event"""
+SEEN: Final = "seen"
+EVENTS: Final = "new_qname"
+"""what exceptional events are about"""
 
 _SECOND: Final = 1_000_000
 _BATCH: Final = 2048
@@ -97,7 +99,7 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
         self._holder = holder
         self._recent = recent
         self._newnames = newnames
-        self._events = events
+        self._telling = Telling(events)
         self._gathering = Gathering(size=_BATCH, limit=_LIMIT)
         self._batch: Sightings | None = None
         """what the store is asked about, until it has answered"""
@@ -109,8 +111,6 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
         self._trouble = ""
         self._windows = 1
         """how many a sweep takes, so that each name's turn comes in time"""
-        self._confirmed = False
-        """whether anybody was told since the start that the store works, or that it does not"""
 
     async def started(self, ctx: Context[NoveltyMessage]) -> None:
         """Open the store beside everything else: what comes meanwhile is gathered."""
@@ -190,13 +190,12 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
 
     async def _wait_due(self) -> None:
         """Wait for a whole batch, or one that waited for long enough, or that is asked about again; or for no store."""
-        while not (
-            self._holder.store is None
-            or self._batch is not None
-            or self._gathering.is_due(_elapsed(), patience=_PATIENCE)
-        ):
+        while self._holder.store is not None and self._batch is None:
+            wait = self._gathering.due_in(_elapsed(), patience=_PATIENCE)
+            if wait == 0:
+                return
             self._arrived = trio.Event()
-            with trio.move_on_after(_PATIENCE / _SECOND if len(self._gathering) else math.inf):
+            with trio.move_on_after(math.inf if wait is None else wait / _SECOND):
                 await self._arrived.wait()
 
     async def _age(self, ctx: Context[NoveltyMessage]) -> None:
@@ -207,6 +206,7 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
     async def _sweep_all(self, ctx: Context[NoveltyMessage]) -> None:
         while True:
             await trio.sleep(_SWEEPING)
+            self._telling.look(ctx.now())
             done = 0
             while done < self._windows and not self._trouble and self._settings.retention.age is not None:
                 # A window at a time: batches go in between.
@@ -224,12 +224,15 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
                 return
             self._batch = self._gathering.take()
         batch, settings, now = self._batch, self._settings, ctx.now()
-        new = (await ctx.run_blocking(_report_batch, store, batch, settings, now)).new
-        self._batch = None
+        reported = await ctx.run_blocking(_report_batch, store, batch, settings, now)
+        self._batch, new = None, reported.new
         self._asked += len(batch)
         self._new += len(new)
         for row in new[-_NEWEST:].tolist():
             self._newest.appendleft(FreshName(name=format_name(name_of(batch.names, row)), at=now))
+        if reported.dropped:
+            text = "more events of new names wait than may: the oldest are dropped, and their names stay seen"
+            self._telling.happened(EventKind.EVENTS_DROPPED, EVENTS, text, now=now)
         if len(new):
             self._note_success(ctx)
             if settings.events_enabled and self._newnames is not None:
@@ -265,32 +268,27 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
         except StoreError as exc:
             self._note_trouble(ctx, exc)
             return
-        ctx.log.error(
-            "the store of seen names could not be trusted (%s); %s, and a new one begun: every name is new again, and"
-            " events that waited are not sent",
-            corrupt.reason,
-            aside,
+        text = (
+            f"the store of seen names could not be trusted ({corrupt.reason}); {aside}, and a new one begun:"
+            " every name is new again, and events that waited are not sent"
         )
+        ctx.log.error("%s", text)
+        self._telling.happened(EventKind.STORE_ASIDE, SEEN, text, now=ctx.now())
         self._note_success(ctx)
 
     def _note_success(self, ctx: Context[NoveltyMessage]) -> None:
         """Something was written, or the store could be opened: only that says that it works again."""
         if self._trouble:
             ctx.log.info("names are stored as seen again")
-        if self._trouble or not self._confirmed:
-            self._tell(ClearEvent(kind=EventKind.STORE_FAILS, subject=SUBJECT))
-        self._trouble, self._confirmed = "", True
+        self._trouble = ""
+        self._telling.say(EventKind.DISK_FULL, SEEN, "", now=ctx.now())
 
     def _note_trouble(self, ctx: Context[NoveltyMessage], exc: StoreError) -> None:
         if not self._trouble:
             text = f"names cannot be stored as seen now ({exc}); some wait, others are looked for when they come again"
             ctx.log.warning("%s", text)
-            self._tell(RaiseEvent(kind=EventKind.STORE_FAILS, subject=SUBJECT, text=text))
-        self._trouble, self._confirmed = str(exc), True
-
-    def _tell(self, message: RaiseEvent | ClearEvent) -> None:
-        if self._events is not None:
-            self._events.tell_nowait(message)
+            self._telling.say(EventKind.DISK_FULL, SEEN, text, now=ctx.now())
+        self._trouble = str(exc)
 
 
 def _report_batch(store: SeenStore, batch: Sightings, settings: NoveltySettings, now: int) -> Reported:
