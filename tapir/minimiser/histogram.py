@@ -128,13 +128,17 @@ class Histogram:
         )
 
     def busiest(self, count: int) -> tuple[tuple[str, int], ...]:
-        """The `count` names with the most responses, as text, and how many; a wildcard has a star."""
-        responses = self._counters.reshape(-1, _COUNTERS)[: self._known, 6:].sum(axis=1)
-        count = min(max(count, 0), self._known)
+        """The `count` names with the most responses, as text, and how many; a wildcard has a star.
+
+        Of equals the one that was met first comes first.
+        """
+        known = self._known
+        responses = self._counters.reshape(-1, _COUNTERS)[:known, 6:].sum(axis=1, dtype=np.int64)
+        keys = np.arange(known) - responses * max(known, 1)
         # Not all of them in order: that may be a million.
-        most = np.argpartition(responses, self._known - count)[self._known - count :] if count else np.empty(0, np.intp)
-        most = most[np.lexsort((most, -responses[most].astype(np.int64)))]
-        return tuple((self.names.text(int(self._met[number])), int(responses[number])) for number in most.tolist())
+        first = np.argpartition(keys, count)[:count] if 0 < count < known else np.arange(known)[: max(count, 0)]
+        first = first[np.argsort(keys[first])]
+        return tuple((self.names.text(int(self._met[number])), int(responses[number])) for number in first.tolist())
 
     def columns(self) -> Rows | None:
         """The rows of the file; None when no name was met. Blocking; nothing may be added any more."""
