@@ -75,6 +75,8 @@ class NewNames(Actor[NewNamesMessage]):
         self._sent = 0
         self._arrived: list[int] = []
         """what the broker has and the outbox, too: a full disk keeps that so, and it is not to be sent again"""
+        self._arrived_from: SeenStore | None = None
+        """whose numbers these are; a store that was begun anew counts from the beginning"""
         self._trouble = ""
 
     async def started(self, ctx: Context[NewNamesMessage]) -> None:
@@ -114,6 +116,9 @@ class NewNames(Actor[NewNamesMessage]):
         settings, store = self._settings, self._store()
         if store is None:
             return 0
+        if store is not self._arrived_from:
+            self._arrived.clear()
+            self._arrived_from = store
         await self._acknowledge(ctx, store)
         limit = max(1, min(_MOST, settings.rate // _BATCHES))
         batch = await ctx.run_blocking(_prepare, store, settings.key, limit)
@@ -138,6 +143,8 @@ class NewNames(Actor[NewNamesMessage]):
         async with trio.open_nursery() as nursery:
             for number, payload in zip(batch.numbers, batch.payloads, strict=True):
                 nursery.start_soon(publish, number, payload)
+        if self._store() is not store:
+            return 0
         await self._acknowledge(ctx, store)
         if failures:
             self._note_trouble(ctx, failures[0])

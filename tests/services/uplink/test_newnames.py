@@ -237,6 +237,26 @@ async def test_without_a_store_there_is_nothing_to_send(tmp_path: Path, autojump
         assert rig.broker.labels() == ["a"]
 
 
+async def test_what_arrived_is_not_taken_out_of_a_store_begun_anew(tmp_path: Path, autojump_clock: Any) -> None:
+    rig = Rig(tmp_path)
+    rig.broker.silent = True
+    rig.report("a", "b")
+    async with running(rig):
+        await trio.sleep(10)
+        assert len(rig.broker.held) == 2
+        assert rig.store is not None
+        rig.store.close()
+        rig.store = SeenStore.open(tmp_path / "another.mdb")
+        rig.report("c", "d", "e")  # under the numbers that the others had
+        rig.broker.silent = False
+        for reply in rig.broker.held:
+            reply.send(None)
+        await trio.sleep(10)
+        assert sorted(rig.broker.labels()) == ["a", "b", "c", "d", "e"]
+        status = await rig.ref.ask(GetNewNames())
+        assert (status.sent, status.waiting, status.trouble) == (5, 0, "")
+
+
 async def test_a_store_that_cannot_be_read_is_told(
     tmp_path: Path, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
