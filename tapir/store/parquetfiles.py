@@ -96,6 +96,10 @@ class ParquetFiles:
             sync_folder(self.outbox)
         return to
 
+    def count_sent(self) -> int:
+        """How many histograms are kept that were sent."""
+        return len(self._files(self.sent, HISTOGRAM_FILE))
+
     def clean_sent(self, retention: Retention, *, now: float) -> Removed:
         """Remove sent histograms, the oldest first, until `retention` is kept; `now` is seconds since the epoch."""
         return _clean(self._files(self.sent, HISTOGRAM_FILE), retention, now)

@@ -18,6 +18,8 @@ from tapir.model.errors import TapirError
 from tapir.transport.tls import client_context
 
 _AGENT: Final = "tapir"
+_PIECE: Final = 64 * 1024
+"""octets of a request's body that are encrypted and written at once, each in its own time"""
 
 # They tell of every request at INFO, and of every header at DEBUG; what a failure comes to is said by who asked.
 for _talker in ("httpx", "httpcore"):
@@ -28,6 +30,10 @@ class HttpFailed(TapirError):
     """There is no whole answer; the text says why in a few words, without the URL and without any header."""
 
 
+class NoConnection(HttpFailed):
+    """Nobody was reached, or whom we did not believe: nothing was asked."""
+
+
 @attrs.frozen(kw_only=True)
 class Answer:
     """What a server answered; the octets of the body, undecoded, are those of `body` back to back."""
@@ -36,6 +42,8 @@ class Answer:
     content_type: str
     """without parameters, in lower case; empty for none"""
     body: tuple[bytes, ...]
+    location: str = ""
+    """that header as it came; empty for none"""
 
     def __repr__(self) -> str:
         return f"<Answer {self.status}, {self.content_type}, {sum(map(len, self.body))} octets>"
@@ -65,10 +73,17 @@ class HttpClient:
     async def ask(
         self, method: str, url: str, *, limit: int, content: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """The whole answer, of whatever status, with at most `limit` octets of body. Raises HttpFailed."""
+        """The whole answer, of whatever status, with at most `limit` octets of body. Raises HttpFailed.
+
+        `content` is sent with its length and not in chunks; a server that answers before it has all is heard, too.
+        """
         sent = {"Accept-Encoding": "identity", **(headers or {})}
         with _translated():
-            async with self._client.stream(method, url, content=content or None, headers=sent) as response:
+            request = self._client.build_request(method, url, headers=sent)
+            if content:
+                request.headers["Content-Length"] = str(len(content))
+                request.stream = _Pieces(content)
+            async with contextlib.aclosing(await self._client.send(request, stream=True)) as response:
                 encoding = response.headers.get("content-encoding", "identity").strip().lower()
                 if encoding not in ("", "identity"):
                     raise HttpFailed("the answer is compressed, which was not asked for")
@@ -77,21 +92,56 @@ class HttpClient:
             status=response.status_code,
             content_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
             body=body,
+            location=response.headers.get("location", ""),
         )
 
 
 @contextlib.asynccontextmanager
-async def open_client(context: ssl.SSLContext, *, patience: float) -> AsyncIterator[HttpClient]:
-    """A client that waits `patience` seconds for a connection, and for each piece of an answer."""
+async def open_client(
+    context: ssl.SSLContext, *, patience: float, connect: float | None = None
+) -> AsyncIterator[HttpClient]:
+    """A client that waits `connect` seconds for a connection, and `patience` for each piece of what goes and comes.
+
+    Without `connect` it has `patience` for that, too.
+    """
     async with httpx.AsyncClient(
         verify=context,
-        timeout=patience,
+        timeout=httpx.Timeout(patience, connect=patience if connect is None else connect),
         follow_redirects=False,
         trust_env=False,
         headers={"User-Agent": _AGENT},
         limits=httpx.Limits(max_connections=2),
     ) as client:
         yield HttpClient(client)
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """A body piece by piece: each has its own time to leave, and the event loop its turn between two.
+
+    No generator, which nobody would close when the request ends in its middle.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> "AsyncIterator[bytes]":
+        return _Cut(self._content)
+
+
+class _Cut:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._at = 0
+
+    def __aiter__(self) -> "_Cut":
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = self._content[self._at : self._at + _PIECE]
+        if not piece:
+            raise StopAsyncIteration
+        self._at += len(piece)
+        return piece
 
 
 async def _collect(response: httpx.Response, limit: int) -> tuple[bytes, ...]:
@@ -123,11 +173,11 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except httpx.ConnectTimeout:
-        raise HttpFailed("no connection came about in time") from None
+        raise NoConnection("no connection came about in time") from None
     except httpx.TimeoutException:
         raise HttpFailed("the answer stalled") from None
     except httpx.ConnectError as exc:
-        raise HttpFailed(f"no connection: {_reason(exc)}") from exc
+        raise NoConnection(f"no connection: {_reason(exc)}") from exc
     except httpx.RemoteProtocolError as exc:
         raise HttpFailed(f"the answer is cut off, or is no HTTP: {_reason(exc)}") from exc
     except (httpx.NetworkError, httpx.ProtocolError) as exc:

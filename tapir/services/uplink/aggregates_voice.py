@@ -1,0 +1,100 @@
+"""What the log hears of sending histograms, and the exceptional event of those that wait for long."""
+
+import enum
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from actors import ActorRef, Delivery
+from tapir.codec.aggregates import NoReceipt, Refusal
+from tapir.model.messages.events import ClearEvent, EventKind, RaiseEvent
+
+Log = logging.Logger | logging.LoggerAdapter[Any]
+
+SUBJECT: Final = "aggregates"
+_AGAIN: Final = 300.0
+"""seconds after which what lasts is said to the keeper of events once more, who may have been away"""
+
+_MEANINGS: Final = {
+    Refusal.REDIRECTED: "it sends us elsewhere, which is not followed: is `http-url` right?",
+    Refusal.UNAUTHORISED: "it does not accept our signature: does it know the public half of the signing key, and is "
+    "the clock right?",
+    Refusal.REJECTED: "it does not want it",
+    Refusal.OVERLOADED: "it has too much to do",
+    Refusal.SERVER_ERROR: "it has trouble of its own",
+    Refusal.UNEXPECTED: "that is no answer of a receiver of aggregates: is `http-url` right?",
+    Refusal.BAD_LOCATION: "it took it, and says in a way that nobody understands where it is",
+}
+
+
+def describe(answer: NoReceipt) -> str:
+    """An answer as a clause for the operator."""
+    return f"the server answers {answer.status}: {_MEANINGS[answer.refusal]}"
+
+
+class Trouble(enum.Enum):
+    """What can be wrong, and what is said when it is over; the most important first."""
+
+    SENDING = ("histograms cannot be sent now: %s; they are kept and tried again", "histograms are sent again")
+    FOLDERS = (
+        "the folders of histograms cannot be used: %s; it is tried again",
+        "the folders of histograms can be used again",
+    )
+    ASIDE = (
+        "a histogram is not sent now: %s; it is kept and tried again later, and the others are not held up by it; "
+        "further ones are only counted",
+        "no histogram is refused any more",
+    )
+    MOVING = (
+        "a histogram was sent and stays in the outbox: %s; it is not sent again until the next start",
+        "the histograms that were sent are no longer in the outbox",
+    )
+
+
+class Voice:
+    """Told of every try, it says what is news: each trouble once, and once that it is over."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._lasting: dict[Trouble, str] = {}
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong now, the most important; empty when nothing is."""
+        return next((self._lasting[each] for each in Trouble if each in self._lasting), "")
+
+    def begin(self, trouble: Trouble, text: str) -> None:
+        """It is so now, or still; `text` says why."""
+        if trouble not in self._lasting:
+            self._log.warning(trouble.value[0], text)
+        self._lasting[trouble] = text
+
+    def end(self, trouble: Trouble) -> None:
+        """It is not, or no longer."""
+        if self._lasting.pop(trouble, None) is not None:
+            self._log.info(trouble.value[1])
+
+    def drop(self, *troubles: Trouble) -> None:
+        """They do not matter any more, and nobody knows whether they are over."""
+        for trouble in troubles:
+            self._lasting.pop(trouble, None)
+
+
+class Alarm:
+    """Raises the event while histograms wait for long. `clock` gives seconds."""
+
+    def __init__(self, events: ActorRef[Any] | None, *, clock: Callable[[], float]) -> None:
+        self._events = events
+        self._clock = clock
+        self._said: str | None = None
+        self._say_at = 0.0
+
+    def look(self, text: str) -> None:
+        """`text` says what is wrong, and nothing when all is well; the first look clears what an earlier run raised."""
+        if self._events is None or (text == self._said and not (text and self._clock() >= self._say_at)):
+            return
+        kind = EventKind.HISTOGRAMS_UNSENT
+        message = RaiseEvent(kind=kind, subject=SUBJECT, text=text) if text else ClearEvent(kind=kind, subject=SUBJECT)
+        if self._events.tell_nowait(message) in (Delivery.DELIVERED, Delivery.COALESCED):
+            self._said = text
+            self._say_at = self._clock() + _AGAIN
