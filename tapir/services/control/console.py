@@ -35,8 +35,9 @@ from tapir.model.messages.lists import AcceptSource
 from tapir.model.messages.local import MAX_SECONDS, GetOverrides, RemoveOverride, SetOverride
 from tapir.model.messages.zone import AcceptZone
 from tapir.services.control.broker import describe_broker
+from tapir.services.control.edm import EdmRefs, look_at_edm
 from tapir.services.control.explaining import explain_name
-from tapir.services.control.orders import ORDERS, accept_clock
+from tapir.services.control.orders import ORDERS, accept_clock, check_component, edm_of
 from tapir.services.control.overriding import override
 from tapir.services.control.peer import peer_uid, user_name
 from tapir.services.control.protocol import (
@@ -213,6 +214,7 @@ class _Client:
             if handler is None:
                 known = ", ".join(sorted([*_HANDLERS, *_STREAMS]))
                 raise ProtocolError(code="op", text=f"{request.op} is not one of: {known}", request_id=request.id)
+            check_component(request, self._refs)
             return render_result(request.id, await handler(self, request))
         except ProtocolError as exc:
             return render_error(exc)
@@ -318,6 +320,9 @@ class _Client:
         if request.op == "watch":
             seconds = request.integer("interval", lowest=1, highest=3600, default=1)
             stream = partial(self._watch, request.id, seconds)
+        elif request.op == "edm-watch":
+            seconds = request.integer("interval", lowest=1, highest=3600, default=1)
+            stream = partial(self._watch_edm, request.id, edm_of(request, self._refs), seconds)
         elif request.op == "events":
             stream = partial(self._events, request.id)
         else:
@@ -341,6 +346,14 @@ class _Client:
             parts = await gather_status(self._refs, patience=self._settings.patience)
             status = {"process": self._facts, **parts, "runtime": self._system.statistics()}
             await self._send(render_stream(request_id, status))
+            await trio.sleep(seconds)
+
+    async def _watch_edm(self, request_id: int | str, refs: EdmRefs, seconds: int) -> None:
+        while True:
+            parts = await look_at_edm(refs, patience=self._settings.patience)
+            lag = self._system.statistics().lag
+            document = {"at": self._ctx.now(), "process": self._facts, "edm": parts, "lag": lag}
+            await self._send(render_stream(request_id, document))
             await trio.sleep(seconds)
 
     async def _events(self, request_id: int | str) -> None:
@@ -379,4 +392,4 @@ _HANDLERS: Final[dict[str, Handler]] = {
     **dict.fromkeys(ZONE_OPS, _Client.zone),
     "unsubscribe": _Client.unsubscribe,
 }
-_STREAMS: Final = frozenset({"watch", "events", "trace"})
+_STREAMS: Final = frozenset({"watch", "edm-watch", "events", "trace"})

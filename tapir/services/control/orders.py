@@ -4,16 +4,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from actors import Delivery
+from tapir.model.messages.edm import RotateNow
 from tapir.model.messages.events import AcceptClock, GetClock, GetEvents
 from tapir.model.messages.feeds import TransferWhole
 from tapir.model.messages.lists import GetSources, RefreshSource, SourcesStatus, SourceStatus
 from tapir.model.messages.observations import BootstrapAgain
+from tapir.services.control.edm import EdmRefs, gather_edm
 from tapir.services.control.explaining import Asker
 from tapir.services.control.listing import list_names, list_sources, takes_part
 from tapir.services.control.protocol import ConsoleRequest, ProtocolError
 from tapir.services.control.status import ControlRefs
+from tapir.services.control.zone import ZONE_OPS
 
 _PATIENCE: Final = 1.0
+_OF_A_POP: Final = frozenset(
+    {"config", "explain", "names", "override-remove", "override-set", "overrides", "refresh", "sources", *ZONE_OPS}
+)
 
 Order = Callable[[ConsoleRequest, Asker, ControlRefs], Awaitable[object]]
 
@@ -63,9 +69,27 @@ def _standing(source: SourceStatus) -> str:
     return "always there" if source.internal else source.state
 
 
+async def _edm(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> object:
+    """What the parts of EDM say of themselves."""
+    return await gather_edm(edm_of(request, refs), patience=_PATIENCE)
+
+
+async def _edm_rotate(request: ConsoleRequest, ask: Asker, refs: ControlRefs) -> object:
+    """EDM ends its interval now, and says what files it became."""
+    return await ask(present(request, edm_of(request, refs).minimiser), RotateNow())
+
+
 async def accept_clock(request: ConsoleRequest, ask: Asker, refs: ControlRefs, *, user: str) -> object:
     """The operator says that the clock is right."""
     return await ask(present(request, refs.clock), AcceptClock(user=user))
+
+
+def check_component(request: ConsoleRequest, refs: ControlRefs) -> None:
+    """Raise ProtocolError where `request` is for a POP, and this process runs none."""
+    of_a_zone = request.op == "accept" and request.arguments.get("what") != "clock"
+    if not refs.pop and (of_a_zone or request.op in _OF_A_POP):
+        text = "this process runs EDM alone, and that is for a POP, which has lists and a zone; name its --state-dir"
+        raise _refused(request, text)
 
 
 def present(request: ConsoleRequest, ref: Any) -> Any:
@@ -73,6 +97,13 @@ def present(request: ConsoleRequest, ref: Any) -> Any:
     if ref is None:
         raise _refused(request, "that part is not run here")
     return ref
+
+
+def edm_of(request: ConsoleRequest, refs: ControlRefs) -> EdmRefs:
+    """EDM's actors. Raises ProtocolError where there are none."""
+    if refs.edm is None:
+        raise _refused(request, "this process runs no EDM: name the --state-dir of the one that does")
+    return refs.edm
 
 
 def _refused(request: ConsoleRequest, text: str) -> ProtocolError:
@@ -85,4 +116,6 @@ ORDERS: Final[dict[str, Order]] = {
     "names": list_names,
     "sources": _sources,
     "refresh": _refresh,
+    "edm": _edm,
+    "edm-rotate": _edm_rotate,
 }

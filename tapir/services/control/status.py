@@ -6,13 +6,15 @@ from typing import Any, Final
 import attrs
 import trio
 
-from actors import ActorRef, AskError, Request
+from actors import ActorRef, Request
 from tapir.model.messages.control import GetApi, GetHealth
 from tapir.model.messages.events import GetClock, GetEvents
 from tapir.model.messages.lists import GetSources
 from tapir.model.messages.mqtt import GetMqtt
 from tapir.model.messages.policy import GetPolicy
 from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone
+from tapir.services.control.asking import ask_together
+from tapir.services.control.edm import EdmRefs, gather_edm
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +52,8 @@ class ControlRefs:
     """whether that actor is run; a reload starts and stops some"""
     pop: bool = True
     """whether a POP is run here; where none is, nobody is at the refs of its parts"""
+    edm: EdmRefs | None = None
+    """the actors of EDM, where that is run here"""
 
 
 _ALWAYS: Final = frozenset({"server", "secondaries"})
@@ -74,17 +78,13 @@ async def gather_status(refs: ControlRefs, *, patience: float) -> dict[str, Any]
         ("mqtt", refs.mqtt, GetMqtt()),
     ]
     questions = [each for each in questions if each[1] is None or refs.present(each[1])]
-    always = _ALWAYS if refs.pop else frozenset()
-    answers: dict[str, Any] = {name: None for name, ref, _ in questions if ref is not None or name in always}
+    answers: dict[str, Any] = dict.fromkeys(_ALWAYS if refs.pop else ())
 
-    async def ask(name: str, ref: ActorRef[Any], question: Request[Any]) -> None:
-        try:
-            answers[name] = await ref.ask(question, timeout=patience)
-        except AskError as exc:
-            answers[name] = {"error": str(exc)}
+    async def ask_edm(edm: EdmRefs) -> None:
+        answers["edm"] = await gather_edm(edm, patience=patience)
 
     async with trio.open_nursery() as nursery:
-        for name, ref, question in questions:
-            if ref is not None:
-                nursery.start_soon(ask, name, ref, question)
+        if refs.edm is not None:
+            nursery.start_soon(ask_edm, refs.edm)
+        answers |= await ask_together(questions, patience=patience)
     return answers
