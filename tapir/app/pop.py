@@ -44,7 +44,7 @@ from tapir.services.control.status import ControlRefs, ProcessFacts
 from tapir.services.evaluator.lists import ConfigureLists, ListKeeper, ListKeeperSettings, stream_of
 from tapir.services.evaluator.policy import ConfigurePolicy, PolicyEvaluator
 from tapir.services.sources.local import ConfigureLocal, LocalSettings, LocalSource
-from tapir.services.uplink.telemetry import TelemetryRefs
+from tapir.services.uplink.telemetry_pop import TelemetryRefs
 from tapir.store.state import StateDirectory
 
 _BULK: Final = MailboxSpec(capacity=16, overflow=Overflow.WAIT)

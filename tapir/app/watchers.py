@@ -13,7 +13,8 @@ from tapir.services.control.certificates import (
 )
 from tapir.services.control.clock import ClockKeeper, ClockSettings
 from tapir.services.control.events import EventKeeper, EventSettings
-from tapir.services.uplink.telemetry import ConfigureTelemetry, Telemetry, TelemetryRefs, TelemetrySettings
+from tapir.services.uplink.telemetry import ConfigureTelemetry, Telemetry, TelemetrySettings
+from tapir.services.uplink.telemetry_pop import TelemetryRefs
 from tapir.services.uplink.telemetry_signing import SigningSettings
 from tapir.store.state import StateDirectory
 
@@ -38,15 +39,20 @@ class Watchers:
         # What the next incarnations start with: a crash must not undo a reload.
         self._watching: CertificateSettings | None = None
         self._telling: TelemetrySettings | None = None
+        self._listeners: dict[str, ActorRef[Any]] = {}
 
     def event_keeper(self) -> ActorSpec[Any]:
         """Gives exceptional events their identifiers; starts first, since all the others tell it."""
         settings = EventSettings(store_path=self._state.events)
         return ActorSpec(
             name="events",
-            factory=lambda: EventKeeper(settings, system=self._system, telemetry=self.telemetry),
+            factory=lambda: EventKeeper(settings, system=self._system, listeners=self._listeners.values),
             mailbox=_TOLD,
         )
+
+    def listen(self, ref: ActorRef[Any]) -> None:
+        """Have `ref` told from now on that there are events, or others than before."""
+        self._listeners[ref.path] = ref
 
     def clock_keeper(self, expiring: Callable[[], Iterable[ActorRef[Any]]]) -> ActorSpec[Any]:
         """Watches the wall clock for the sources that `expiring` names, as of now."""
@@ -69,6 +75,7 @@ class Watchers:
     def telemetry_sender(self, config: Config, refs: TelemetryRefs) -> ActorSpec[Any]:
         """Keeps the component status; publishes it where `config` says so."""
         settings = _telemetry_settings(config, self._version)
+        self.listen(self.telemetry)
         return ActorSpec(
             name="telemetry", factory=lambda: Telemetry(self._telling or settings, refs=refs), mailbox=_TOLD
         )

@@ -4,6 +4,7 @@ Each gets one identifier, which stands in its log line and in the signed message
 """
 
 import enum
+from typing import Final
 
 import attrs
 
@@ -58,6 +59,54 @@ class ExceptionalEvent:
     text: str
     at: int
     cleared_at: int | None = None
+
+
+_OF_EDM: Final = frozenset(
+    {
+        EventKind.DNSTAP_HOOK,
+        EventKind.LIST_UNUSABLE,
+        EventKind.HISTOGRAMS_UNSENT,
+        EventKind.EVENTS_DROPPED,
+        EventKind.STORE_ASIDE,
+        EventKind.DISK_FULL,
+    }
+)
+_OF_POP: Final = frozenset({EventKind.SOURCE_EXPIRED, EventKind.SOURCE_HELD, EventKind.ZONE_HELD})
+_SHARED: Final = frozenset({"", "control"})
+_EDMS_PARTS: Final = frozenset({"edm", "edm-uplink"})
+EDM_CERTIFICATES: Final = frozenset(
+    {
+        "input-tls-cert-file",
+        "input-tls-client-ca-file",
+        "mqtt-client-cert-file",
+        "mqtt-ca-file",
+        "http-client-cert-file",
+        "http-ca-file",
+    }
+)
+"""the keys of EDM's configuration that are subjects of events"""
+
+
+def concerns_edm(event: ExceptionalEvent) -> bool:
+    """Whether EDM tells Core of it; what is of the whole process both do."""
+    match event.kind:
+        case EventKind.CERTIFICATE_EXPIRES | EventKind.RENEWAL_FAILED:
+            return event.subject in EDM_CERTIFICATES
+        case EventKind.RESTART_LIMIT:
+            return event.subject.partition("/")[0] in _SHARED | _EDMS_PARTS
+        case kind:
+            return kind not in _OF_POP
+
+
+def concerns_pop(event: ExceptionalEvent) -> bool:
+    """Whether a POP tells Core of it."""
+    match event.kind:
+        case EventKind.CERTIFICATE_EXPIRES | EventKind.RENEWAL_FAILED:
+            return event.subject not in EDM_CERTIFICATES
+        case EventKind.RESTART_LIMIT:
+            return event.subject.partition("/")[0] not in _EDMS_PARTS
+        case kind:
+            return kind not in _OF_EDM
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,7 @@ does it hears itself: a supervisor that gave up, a stream that is suspended.
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +55,7 @@ EventMessage = RaiseEvent | ClearEvent | GetEvents | LookAgain
 
 
 class EventKeeper(Actor[EventMessage]):
-    """Gives identifiers, logs, stores, and tells `telemetry` that there is something to pass on.
+    """Gives identifiers, logs, stores, and tells its `listeners` that there is something to pass on.
 
     A store that fails is said once; the events are then kept in memory.
     """
@@ -65,12 +65,12 @@ class EventKeeper(Actor[EventMessage]):
         settings: EventSettings,
         *,
         system: ActorSystem,
-        telemetry: ActorRef[Any] | None = None,
+        listeners: Callable[[], Iterable[ActorRef[Any]]] = tuple,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._settings = settings
         self._system = system
-        self._telemetry = telemetry
+        self._listeners = listeners
         self._randomness = randomness
         self._book = EventBook()
         self._trouble = ""
@@ -130,8 +130,8 @@ class EventKeeper(Actor[EventMessage]):
     async def _take(self, ctx: Context[EventMessage], book: EventBook) -> None:
         self._book = book
         await self._save(ctx)
-        if self._telemetry is not None:
-            self._telemetry.tell_nowait(EventsChanged())  # who did not hear it asks at its own interval
+        for listener in self._listeners():
+            listener.tell_nowait(EventsChanged())  # who did not hear it asks at its own interval
 
     async def _save(self, ctx: Context[EventMessage]) -> None:
         try:

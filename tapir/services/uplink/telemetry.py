@@ -1,23 +1,19 @@
-"""Telemetry: how this POP does, signed, on its own topic; exceptional events with it, until the broker has them.
+"""Telemetry: how a POP or an EDM does, signed, on its own topic; exceptional events with it, until the broker has them.
 
 What it says it asks the parts for. It answers the same to whoever asks here, also where nothing is published.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 import attrs
 import trio
 
 from actors import Actor, ActorRef, AskError, Context, Reply, Request
 from tapir.model.errors import TapirError
-from tapir.model.messages.control import GetHealth
-from tapir.model.messages.events import EventsChanged, ExceptionalEvent, GetEvents
-from tapir.model.messages.feeds import GetFeed
-from tapir.model.messages.lists import GetSources, SourcesStatus
-from tapir.model.messages.mqtt import GetMqtt, PublishMessage
-from tapir.model.messages.observations import GetObservations
+from tapir.model.messages.events import EventsChanged, ExceptionalEvent
+from tapir.model.messages.mqtt import PublishMessage
 from tapir.model.messages.telemetry import (
     FunctionStatus,
     GetFunctionStatus,
@@ -25,10 +21,9 @@ from tapir.model.messages.telemetry import (
     SetComponent,
     TelemetryStatus,
 )
-from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone
-from tapir.services.uplink.telemetry_parts import COMPONENTS, Facts, Judgement, count_all, judge_components
+from tapir.services.uplink.telemetry_parts import Judgement
 from tapir.services.uplink.telemetry_signing import SigningSettings, seal_status
-from tapir.services.uplink.telemetry_table import FUNCTION, Outbox, StatusTable
+from tapir.services.uplink.telemetry_table import Outbox, StatusTable
 
 
 class UnknownComponentError(TapirError):
@@ -58,17 +53,33 @@ class TelemetrySettings:
 
 
 @attrs.frozen(kw_only=True)
-class TelemetryRefs:
-    """Whom telemetry asks; None where that is not run. `source` is the actor of a source, by its id."""
+class Look:
+    """What was found when all parts were asked."""
 
-    health: ActorRef[Any]
-    lists: ActorRef[Any]
-    keeper: ActorRef[Any]
-    events: ActorRef[Any]
-    server: ActorRef[Any] | None = None
-    notifier: ActorRef[Any] | None = None
-    mqtt: ActorRef[Any] | None = None
-    source: Callable[[str], ActorRef[Any]] | None = None
+    judgements: Mapping[str, Judgement]
+    """each component whose part answered, and how it does"""
+    counters: tuple[tuple[str, int], ...]
+    events: tuple[ExceptionalEvent, ...] | None
+    """those that concern this function, the newest first; None when the keeper of events did not answer"""
+
+
+class Reported(Protocol):
+    """A function of this process whose status is told: its parts, and how to look at them."""
+
+    @property
+    def function(self) -> str:
+        """What Core knows it as."""
+
+    @property
+    def components(self) -> frozenset[str]:
+        """All components that it may have."""
+
+    @property
+    def mqtt(self) -> ActorRef[Any] | None:
+        """Its session with a broker."""
+
+    async def look(self, *, connected: bool, patience: float) -> Look:
+        """Ask all parts at once, the session only when `connected`; who does not answer in time (s) is left out."""
 
 
 @attrs.frozen(kw_only=True)
@@ -82,9 +93,12 @@ TelemetryMessage = EventsChanged | GetFunctionStatus | SetComponent | GetTelemet
 
 
 class Telemetry(Actor[TelemetryMessage]):
-    """Keeps the component status table, and publishes it. A broker that is away costs nothing but being late."""
+    """Keeps the component status table of the function that `refs` are the parts of, and publishes it.
 
-    def __init__(self, settings: TelemetrySettings, *, refs: TelemetryRefs) -> None:
+    A broker that is away costs nothing but being late.
+    """
+
+    def __init__(self, settings: TelemetrySettings, *, refs: Reported) -> None:
         self._settings = settings
         self._refs = refs
         self._table = StatusTable()
@@ -140,16 +154,16 @@ class Telemetry(Actor[TelemetryMessage]):
             wait = self._settings.interval if arrived else min(self._settings.retry, self._settings.interval)
 
     async def _look(self, ctx: Context[TelemetryMessage]) -> None:
-        refs = self._refs if self._settings.connected else attrs.evolve(self._refs, mqtt=None)
-        facts = await gather(refs, patience=self._settings.patience)
-        self._table = self._table.look({**judge_components(facts), **self._tried}, now=ctx.now())
-        self._counters = count_all(facts)
-        if facts.events is not None:
-            self._events = facts.events
+        found = await self._refs.look(connected=self._settings.connected, patience=self._settings.patience)
+        self._table = self._table.look({**found.judgements, **self._tried}, now=ctx.now())
+        self._counters = found.counters
+        if found.events is not None:
+            self._events = found.events
 
     def _try(self, ctx: Context[TelemetryMessage], message: SetComponent) -> None:
-        if message.name not in COMPONENTS:
-            text = f"there is no component {message.name[:100]!r}; known are {', '.join(sorted(COMPONENTS))}"
+        components = self._refs.components
+        if message.name not in components:
+            text = f"there is no component {message.name[:100]!r}; known are {', '.join(sorted(components))}"
             ctx.defer_reply().fail(UnknownComponentError(text))
             return
         self._tried[message.name] = Judgement(message.state, "debug status update")
@@ -164,7 +178,8 @@ class Telemetry(Actor[TelemetryMessage]):
 
     def _document(self, ctx: Context[TelemetryMessage], *, events: tuple[ExceptionalEvent, ...]) -> FunctionStatus:
         return self._table.document(
-            id_=self._id or FUNCTION,
+            function=self._refs.function,
+            id_=self._id or self._refs.function,
             version=self._settings.version,
             now=ctx.now(),
             counters=self._counters,
@@ -212,52 +227,3 @@ class Telemetry(Actor[TelemetryMessage]):
             pending_events=0 if signing is None else len(self._outbox.pending(self._events)),
             trouble=self._trouble,
         )
-
-
-async def gather(refs: TelemetryRefs, *, patience: float) -> Facts:
-    """What all parts say, asked at once; who does not answer within `patience` s is left out."""
-    found: dict[str, Any] = {}
-
-    async def ask(name: str, ref: ActorRef[Any] | None, question: Request[Any]) -> None:
-        if ref is not None:
-            try:
-                found[name] = await ref.ask(question, timeout=patience)
-            except AskError:
-                return  # busy or restarting: the next look asks again
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask, "health", refs.health, GetHealth())
-        nursery.start_soon(ask, "sources", refs.lists, GetSources())
-        nursery.start_soon(ask, "zone", refs.keeper, GetZone())
-        nursery.start_soon(ask, "events", refs.events, GetEvents())
-        nursery.start_soon(ask, "server", refs.server, GetServer())
-        nursery.start_soon(ask, "secondaries", refs.notifier, GetSecondaries())
-        nursery.start_soon(ask, "mqtt", refs.mqtt, GetMqtt())
-    found |= await _ask_sources(refs, found.get("sources"), patience=patience)
-    return Facts(**found)
-
-
-_OF_ORIGIN: Final[dict[str, tuple[str, Request[Any]]]] = {
-    "xfr": ("feeds", GetFeed()),
-    "mqtt": ("observed", GetObservations()),
-}
-
-
-async def _ask_sources(
-    refs: TelemetryRefs, sources: SourcesStatus | None, *, patience: float
-) -> dict[str, tuple[Any, ...]]:
-    """What the sources that have more to say tell of themselves, by their ids in order."""
-    found: dict[str, dict[str, Any]] = {"feeds": {}, "observed": {}}
-
-    async def ask(kind: str, source: str, ref: ActorRef[Any], question: Request[Any]) -> None:
-        try:
-            found[kind][source] = await ref.ask(question, timeout=patience)
-        except AskError:
-            return  # as above
-
-    async with trio.open_nursery() as nursery:
-        for each in sources.sources if sources is not None and refs.source is not None else ():
-            kind, question = _OF_ORIGIN.get(each.origin.split(" ")[0], ("", None))
-            if question is not None and each.active and not each.internal and refs.source is not None:
-                nursery.start_soon(ask, kind, each.id, refs.source(each.id), question)
-    return {kind: tuple(answers[source] for source in sorted(answers)) for kind, answers in found.items()}

@@ -4,8 +4,8 @@ No text of another part goes out as it is: it could name a file, an address or a
 of figures, of states, and of the ids of sources.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import attrs
 
@@ -79,14 +79,14 @@ def judge_components(facts: Facts) -> dict[str, Judgement]:
     """Each component that this POP has, and how it does; one whose part did not answer is left out."""
     found = {
         "main-boot": _main(facts.health),
-        "cert-status": _certificates(facts.events),
+        "cert-status": judge_certificates(facts.events),
         "rpz": _zone(facts.zone),
         "rpz-ixfr": _journal(facts.zone),
         "rpz-inbound": _feeds(facts.feeds),
         "tapir-observation": _observations(facts.sources, facts.observed),
         "downstream-notify": _notified(facts.secondaries),
         "downstream-ixfr": _served(facts.secondaries),
-        "mqtt-event": _broker(facts.mqtt),
+        "mqtt-event": judge_broker(facts.mqtt),
         "mqtt-config": _global(facts.mqtt),
     }
     return {name: judgement for name, judgement in found.items() if judgement is not None}
@@ -96,13 +96,14 @@ def _main(health: HealthStatus | None) -> Judgement | None:
     if health is None:
         return None
     if not health.ready:
-        return Judgement(_WARN, f"started, and not ready for {_count(len(health.reasons), 'reason')}")
+        return Judgement(_WARN, f"started, and not ready for {count_of(len(health.reasons), 'reason')}")
     if health.warnings:
-        return Judgement(_OK, f"started; {_count(len(health.warnings), 'warning')}")
+        return Judgement(_OK, f"started; {count_of(len(health.warnings), 'warning')}")
     return Judgement(_OK, "started")
 
 
-def _certificates(events: tuple[ExceptionalEvent, ...] | None) -> Judgement | None:
+def judge_certificates(events: tuple[ExceptionalEvent, ...] | None) -> Judgement | None:
+    """How the certificates do of which there may be word in `events`."""
     if events is None:
         return None
     lasting = [event for event in events if event.cleared_at is None]
@@ -131,7 +132,7 @@ def _feeds(feeds: tuple[FeedStatus, ...]) -> Judgement | None:
         return None
     worst = min(_FEED_STATES.get(feed.state, _WARN) for feed in feeds)
     troubled = {feed.source: feed.state for feed in feeds if _FEED_STATES.get(feed.state, _WARN) is not _OK}
-    return Judgement(worst, _told(troubled) or f"{_count(len(feeds), 'feed')} current")
+    return Judgement(worst, _told(troubled) or f"{count_of(len(feeds), 'feed')} current")
 
 
 def _observations(sources: SourcesStatus | None, observed: tuple[ObservationsStatus, ...]) -> Judgement | None:
@@ -156,7 +157,7 @@ def _notified(secondaries: tuple[SecondaryStatus, ...] | None) -> Judgement | No
         return None
     late = sum(each.notify_state not in ("acknowledged", "") for each in configured)
     if not late:
-        return Judgement(_OK, f"{_count(len(configured), 'secondary', 'secondaries')} notified")
+        return Judgement(_OK, f"{count_of(len(configured), 'secondary', 'secondaries')} notified")
     state = _FAIL if late == len(configured) else _WARN
     return Judgement(state, f"{late} of {len(configured)} did not acknowledge the last version")
 
@@ -167,17 +168,18 @@ def _served(secondaries: tuple[SecondaryStatus, ...] | None) -> Judgement | None
     ahead = sum(each.ahead for each in secondaries)
     if ahead:
         return Judgement(_FAIL, f"{ahead} of {len(secondaries)} secondaries are ahead of the zone's serial")
-    return Judgement(_OK, f"{_count(len(secondaries), 'secondary', 'secondaries')} known")
+    return Judgement(_OK, f"{count_of(len(secondaries), 'secondary', 'secondaries')} known")
 
 
-def _broker(mqtt: MqttStatus | None) -> Judgement | None:
+def judge_broker(mqtt: MqttStatus | None) -> Judgement | None:
+    """How the session with the broker does."""
     if mqtt is None:
         return None
     refused = sum(topic.granted is False for topic in mqtt.topics)
     if mqtt.state != "connected":
         return Judgement(_WARN if mqtt.state == "connecting" else _FAIL, f"the connection is {mqtt.state}")
     if refused:
-        return Judgement(_FAIL, f"the broker refuses {refused} of {_count(len(mqtt.topics), 'subscription')}")
+        return Judgement(_FAIL, f"the broker refuses {refused} of {count_of(len(mqtt.topics), 'subscription')}")
     return Judgement(_OK, "connected")
 
 
@@ -196,7 +198,8 @@ def _told(troubled: Mapping[str, str]) -> str:
     return "; ".join([*shown[:10], *more])
 
 
-def _count(number: int, one: str, many: str = "") -> str:
+def count_of(number: int, one: str, many: str = "") -> str:
+    """Figure and word."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
@@ -220,25 +223,26 @@ def count_all(facts: Facts) -> tuple[tuple[str, int], ...]:
                 add(f"sources.{source.state}-now", 1)
                 add("sources.lines-refused-now", sum(refusal.count for refusal in source.refusals))
     if facts.server is not None:
-        _add_all(add, "server", facts.server.counters)
-        _add_all(add, "server.refused", facts.server.refusals)
+        add_all(add, "server", facts.server.counters)
+        add_all(add, "server.refused", facts.server.refusals)
     if facts.mqtt is not None:
         add("mqtt.messages", sum(topic.messages for topic in facts.mqtt.topics))
         add("mqtt.octets", sum(topic.octets for topic in facts.mqtt.topics))
         add("mqtt.connections", facts.mqtt.connections)
         add("mqtt.published", facts.mqtt.published)
-        _add_all(add, "mqtt", facts.mqtt.counters)
+        add_all(add, "mqtt", facts.mqtt.counters)
     for feed in facts.feeds:
-        _add_all(add, "feeds", feed.counters)
+        add_all(add, "feeds", feed.counters)
     for status in facts.observed:
-        _add_all(add, "observations", status.counters)
+        add_all(add, "observations", status.counters)
         add("observations.names-now", status.entries)
-    return tuple(sorted(counters.items()))[:_MOST_COUNTERS]
+    return tuple(sorted(counters.items()))[:MOST_COUNTERS]
 
 
-_MOST_COUNTERS: Final = 500
+MOST_COUNTERS: Final = 500
 
 
-def _add_all(add: Any, prefix: str, counters: Iterable[tuple[str, int]]) -> None:
+def add_all(add: Callable[[str, int], None], prefix: str, counters: Iterable[tuple[str, int]]) -> None:
+    """Add `counters` by names below `prefix`."""
     for name, number in counters:
         add(f"{prefix}.{name}", number)

@@ -9,7 +9,6 @@ from tapir.model.messages.events import ExceptionalEvent
 from tapir.model.messages.telemetry import ComponentState, ComponentStatus, FunctionStatus
 from tapir.services.uplink.telemetry_parts import Judgement
 
-FUNCTION: Final = "tapir-pop"
 MOST_EVENTS: Final = 100
 """in one document; the others follow in the next ones"""
 
@@ -51,6 +50,7 @@ class StatusTable:
     def document(
         self,
         *,
+        function: str,
         id_: str,
         version: str,
         now: int,
@@ -60,7 +60,7 @@ class StatusTable:
         """All of it, as it is told."""
         failures = [each.failed_at for each in self.components.values() if each.failed_at is not None]
         return FunctionStatus(
-            function=FUNCTION,
+            function=function,
             id=id_,
             components=tuple(sorted(self.components.items())),
             failures=sum(each.state is ComponentState.FAIL for each in self.components.values()),

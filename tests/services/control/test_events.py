@@ -56,7 +56,7 @@ class Running:
                     factory=lambda: EventKeeper(
                         settings,
                         system=self.system,
-                        telemetry=self.system.ref("telemetry"),
+                        listeners=lambda: [self.system.ref("telemetry")],
                         randomness=lambda count: b"\x05" * count,
                     ),
                     mailbox=BOX,

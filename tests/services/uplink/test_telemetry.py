@@ -35,7 +35,8 @@ from tapir.model.messages.lists import GetSources, SourcesStatus, SourceStatus
 from tapir.model.messages.mqtt import PublishMessage
 from tapir.model.messages.observations import GetObservations
 from tapir.model.messages.telemetry import ComponentState, FunctionStatus, GetFunctionStatus, GetTelemetry, SetComponent
-from tapir.services.uplink.telemetry import ConfigureTelemetry, Telemetry, TelemetryRefs, TelemetrySettings
+from tapir.services.uplink.telemetry import ConfigureTelemetry, Telemetry, TelemetrySettings
+from tapir.services.uplink.telemetry_pop import TelemetryRefs
 from tapir.services.uplink.telemetry_signing import SigningError, SigningSettings, seal_status
 
 BOX = MailboxSpec(capacity=64, overflow=Overflow.REJECT)

@@ -55,12 +55,12 @@ def test_the_gist_is_what_changed_and_not_when():
 def test_the_document():
     table = StatusTable().look({"rpz": Judgement(FAIL, "no"), "cert-status": Judgement(FAIL, "no")}, now=7)
     document = table.look({"rpz": Judgement(OK, "")}, now=8).document(
-        id_="edge", version="1", now=9, counters=(("a", 1),), events=(event(1),)
+        function="tapir-pop", id_="edge", version="1", now=9, counters=(("a", 1),), events=(event(1),)
     )
     assert (document.function, document.id, document.version, document.at) == ("tapir-pop", "edge", "1", 9)
     assert [name for name, _ in document.components] == ["cert-status", "rpz"]
     assert (document.failures, document.failed_at) == (1, 7)
-    assert StatusTable().document(id_="", version="", now=1, counters=(), events=()).failed_at is None
+    assert StatusTable().document(function="f", id_="", version="", now=1, counters=(), events=()).failed_at is None
 
 
 def test_an_event_is_told_until_it_is_acknowledged_and_again_when_it_is_over():
