@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import attrs
 import pyarrow.parquet as pq
@@ -237,7 +237,7 @@ class Edm:
         return self.files("histograms/outbox") + self.files("histograms/sent")
 
 
-def read_histograms(paths: Iterable[Path]) -> dict[str, Counter[str]]:
+def read_histograms(paths: Iterable[Path | BinaryIO]) -> dict[str, Counter[str]]:
     """By entry, the sum of its counters in all these files."""
     found: dict[str, Counter[str]] = {}
     for path in paths:
