@@ -31,18 +31,25 @@ def mqtt(state_dir: Path, *, as_json: bool) -> int:
 
 
 def render_mqtt(answer: Mapping[str, Any]) -> RenderableType:
-    """The connection in a few lines, a row a subscription, and what the global configuration says."""
-    status = answer["mqtt"]
-    if status is None:
+    """The connection in a few lines, a row a subscription, and what the global configuration says; EDM's own last."""
+    status, edm = answer["mqtt"], answer.get("edm")
+    if status is None and edm is None:
         return Text("no MQTT: nothing in the configuration needs a connection")
+    parts: list[RenderableType] = _connection(status) if status is not None else []
+    if answer["global"] is not None:
+        parts += [Text(), _global(answer["global"])]
+    if edm is not None:
+        parts += [*([Text()] if parts else []), Text("EDM", style="bold"), *_connection(edm)]
+    return Group(*parts)
+
+
+def _connection(status: Mapping[str, Any]) -> list[RenderableType]:
     parts: list[RenderableType] = [_heading(status)]
     if status["topics"]:
         parts += [Text(), _topics(status["topics"])]
     counters = ", ".join(f"{name} {value}" for name, value in status["counters"] if value)
     parts += [Text(), Text(f"counters  {counters or 'none'}")]
-    if answer["global"] is not None:
-        parts += [Text(), _global(answer["global"])]
-    return Group(*parts)
+    return parts
 
 
 def _heading(status: Mapping[str, Any]) -> Text:

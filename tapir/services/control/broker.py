@@ -3,22 +3,26 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from actors import ActorError, ActorRef, ActorSystem, Request
+from actors import ActorRef, ActorSystem, Request, UnknownActor
 from tapir.model.messages.mqtt import GetGlobalConfig, GetMqtt
 
-_GROUP: Final = "uplink"
+_PARTS: Final[tuple[tuple[str, str, Request[Any]], ...]] = (
+    ("mqtt", "uplink/mqtt", GetMqtt()),
+    ("global", "uplink/global", GetGlobalConfig()),
+    ("edm", "edm-uplink/mqtt", GetMqtt()),
+)
 
 Ask = Callable[[ActorRef[Any], Request[Any]], Awaitable[object]]
 
 
 async def describe_broker(system: ActorSystem, ask: Ask) -> dict[str, object]:
-    """`mqtt` and `global`, each None where this process does not run it."""
-    try:
-        running = set(system.supervisor(_GROUP).children())
-    except ActorError:
-        running = set()
-    questions: tuple[tuple[str, Request[Any]], ...] = (("mqtt", GetMqtt()), ("global", GetGlobalConfig()))
-    return {
-        name: await ask(system.ref(f"{_GROUP}/{name}"), question) if name in running else None
-        for name, question in questions
-    }
+    """`mqtt` and `global` of a POP and the session of `edm`, each None where this process does not run it."""
+
+    async def look(path: str, question: Request[Any]) -> object:
+        try:
+            system.find(path)
+        except UnknownActor:
+            return None
+        return await ask(system.ref(path), question)
+
+    return {name: await look(path, question) for name, path, question in _PARTS}

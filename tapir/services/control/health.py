@@ -2,18 +2,26 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import trio
 
 from actors import Actor, ActorRef, AskError, AskTimeout, Context, Request
 from tapir.model.messages.control import GetHealth, HealthStatus, VersionPublished
+from tapir.model.messages.edm import GetAggregates, GetInput, GetMinimiser, GetNovelty
 from tapir.model.messages.lists import GetSources, SourcesStatus
+from tapir.model.messages.mqtt import GetMqtt
+from tapir.model.messages.newnames import GetNewNames
 from tapir.model.messages.zone import GetServer, GetZone, ZoneStatus
+from tapir.services.control.edm import EdmRefs
+from tapir.services.control.health_edm import EdmLook, judge_edm
 from tapir.services.control.health_events import HeldBack
 
 R = TypeVar("R")
+
+_EDM_BEGINS: Final = 1.0
+"""seconds until EDM, which starts after us, has said how it stands"""
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +85,18 @@ def judge(zone: ZoneStatus | None, sources: SourcesStatus | None) -> HealthStatu
     return HealthStatus(ready=not reasons, reasons=tuple(reasons), warnings=tuple(warnings))
 
 
+def join_health(pop: HealthStatus, reasons: tuple[str, ...], warnings: tuple[str, ...], *, alone: bool) -> HealthStatus:
+    """The health of the process, from the POP's and that of EDM, which may be `alone`.
+
+    Beside a POP nothing that EDM lacks makes the process unready: the zone is served as before.
+    """
+    told = (*(() if alone else reasons), *warnings)
+    all_reasons = (*pop.reasons, *(reasons if alone else ()))
+    return HealthStatus(
+        ready=not all_reasons, reasons=all_reasons, warnings=(*pop.warnings, *(f"EDM: {each}" for each in told))
+    )
+
+
 class Health(Actor[HealthMessage]):
     """Looks at the zone and the sources, says when the service becomes ready or stops being so, and what a brake holds.
 
@@ -92,7 +112,12 @@ class Health(Actor[HealthMessage]):
         lists: ActorRef[Any],
         report: Callable[[HealthStatus], Awaitable[None]],
         events: ActorRef[Any] | None = None,
+        pop: bool = True,
+        edm: EdmRefs | None = None,
     ) -> None:
+        """`pop`: whether a POP is run, which the first three are of; `edm` has the actors of EDM, where that is."""
+        self._pop = pop
+        self._edm = edm
         self._settings = settings
         self._keeper = keeper
         self._server = server
@@ -102,6 +127,8 @@ class Health(Actor[HealthMessage]):
         self._held_back = HeldBack()
         self._status: HealthStatus | None = None
         self._announced = False
+        self._taking = False
+        """whether EDM took dnstap at some time since"""
         self._was_ready = False
         self._in_grace = True
         self._heard: dict[object, tuple[float, Any]] = {}
@@ -111,10 +138,12 @@ class Health(Actor[HealthMessage]):
         """Announce a zone that is served from the store; look at the rest when it has had its turn to start."""
         ctx.send_every(self._settings.interval, CheckHealth())
         ctx.send_after(self._settings.grace, GraceEnds())
+        if self._edm is not None:
+            ctx.send_after(_EDM_BEGINS, CheckHealth())
         if ctx.restarts:
-            self._announced = True  # by an earlier incarnation: the line is said once
+            self._announced = self._taking = True  # by an earlier incarnation: the line is said once
             return
-        zone = await self._ask(self._keeper, GetZone())
+        zone = await self._ask(self._keeper, GetZone()) if self._pop else None
         if zone is not None and zone.serial is not None:
             await self._announce(ctx, VersionPublished(zone=zone.zone, serial=zone.serial, records=zone.records))
 
@@ -146,9 +175,16 @@ class Health(Actor[HealthMessage]):
         self._announced = True
 
     async def _look(self, ctx: Context[HealthMessage]) -> HealthStatus:
-        zone = await self._ask(self._keeper, GetZone())
-        sources = await self._ask(self._lists, GetSources())
-        status = judge(zone, sources)
+        zone = await self._ask(self._keeper, GetZone()) if self._pop else None
+        sources = await self._ask(self._lists, GetSources()) if self._pop else None
+        status = judge(zone, sources) if self._pop else HealthStatus(ready=True, reasons=(), warnings=())
+        if self._edm is not None:
+            look = await self._look_at_edm(self._edm)
+            reasons, warnings = judge_edm(look, now=ctx.now())
+            if not reasons and not self._taking and look.input is not None:
+                ctx.log.info("ready edm input=%s", ",".join(look.input.addresses))
+            self._taking = self._taking or not reasons
+            status = join_health(status, reasons, warnings, alone=not self._pop)
         if status != self._status:
             self._log_change(ctx, status)
             self._status = status
@@ -158,6 +194,26 @@ class Health(Actor[HealthMessage]):
             for each in news:
                 self._events.tell_nowait(each)
         return status
+
+    async def _look_at_edm(self, refs: EdmRefs) -> EdmLook:
+        found: dict[str, Any] = {}
+
+        async def ask(name: str, ref: ActorRef[Any], question: Request[Any]) -> None:
+            found[name] = await self._ask(ref, question)
+
+        questions: tuple[tuple[str, ActorRef[Any] | None, Request[Any]], ...] = (
+            ("input", refs.input, GetInput()),
+            ("minimiser", refs.minimiser, GetMinimiser()),
+            ("novelty", refs.novelty, GetNovelty()),
+            ("aggregates", refs.aggregates, GetAggregates()),
+            ("new_names", refs.newnames, GetNewNames()),
+            ("mqtt", refs.mqtt, GetMqtt()),
+        )
+        async with trio.open_nursery() as nursery:
+            for name, ref, question in questions:
+                if ref is not None:
+                    nursery.start_soon(ask, name, ref, question)
+        return EdmLook(connected=refs.mqtt is not None, **found)
 
     def _log_change(self, ctx: Context[HealthMessage], status: HealthStatus) -> None:
         before = self._status

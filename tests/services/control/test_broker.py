@@ -23,12 +23,19 @@ async def test_what_runs_is_asked(autojump_clock: MockClock) -> None:
     session, keeper = probe({GetMqtt: "status"}), probe({GetGlobalConfig: "configuration"})
     tree = one_for_one("tapir", one_for_one("uplink", session.spec("mqtt"), keeper.spec("global")))
     async with run_system(tree, system=system):
-        assert await describe_broker(system, ask) == {"mqtt": "status", "global": "configuration"}
+        assert await describe_broker(system, ask) == {"mqtt": "status", "global": "configuration", "edm": None}
         await system.supervisor("uplink").stop_child("global")
-        assert await describe_broker(system, ask) == {"mqtt": "status", "global": None}
+        assert await describe_broker(system, ask) == {"mqtt": "status", "global": None, "edm": None}
 
 
 async def test_what_does_not_run_is_none(autojump_clock: MockClock) -> None:
     system = ActorSystem(clock=ManualClock(), settings=SystemSettings(seed=0))
     async with run_system(one_for_one("tapir", probe().spec("else")), system=system):
-        assert await describe_broker(system, ask) == {"mqtt": None, "global": None}
+        assert await describe_broker(system, ask) == {"mqtt": None, "global": None, "edm": None}
+
+
+async def test_edm_has_a_session_of_its_own(autojump_clock: MockClock) -> None:
+    system = ActorSystem(clock=ManualClock(), settings=SystemSettings(seed=0))
+    session = probe({GetMqtt: "status"})
+    async with run_system(one_for_one("tapir", one_for_one("edm-uplink", session.spec("mqtt"))), system=system):
+        assert await describe_broker(system, ask) == {"mqtt": None, "global": None, "edm": "status"}
