@@ -6,7 +6,7 @@ import pytest
 import trio
 from edm_parts import AGGREGATES, CLIENT, EVENT, INPUT, MINIMISER, MQTT, NEWNAMES, NOVELTY, EdmParts, ledger
 
-from actors import ActorSpec, ActorSystem, ManualClock, MailboxSpec, Overflow, Strategy, SupervisorSpec
+from actors import ActorSpec, ActorSystem, MailboxSpec, ManualClock, Overflow, Strategy, SupervisorSpec
 from tapir.minimiser.account import Account, Fate
 from tapir.model.errors import TapirError
 from tapir.model.messages.edm import GetNovelty, ListFile
