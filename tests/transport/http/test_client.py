@@ -8,7 +8,7 @@ import trio
 from certificates import Authority
 from http_servers import Exchange, Script, serving
 
-from tapir.transport.http.client import Answer, HttpFailed, https_context, open_client
+from tapir.transport.http.client import Answer, HttpFailed, NoConnection, https_context, open_client
 from tapir.transport.tls import TlsError, server_context
 
 LIMIT = 1000
@@ -66,6 +66,28 @@ async def test_an_answer_may_come_in_chunks() -> None:
     assert b"".join(answer.body) == b"abcde"
 
 
+async def test_a_large_body_is_sent_whole_and_with_its_length() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200)
+
+    body = bytes(range(256)) * 1000
+    async with serving(script) as server:
+        answer = await ask(f"http://{server.address}/x", method="POST", content=body)
+    assert (answer.status, answer.location) == (200, "")
+    assert server.asked[0].body == body
+    assert server.asked[0].headers["content-length"] == "256000"
+    assert "transfer-encoding" not in server.asked[0].headers
+
+
+async def test_a_body_that_nobody_takes_has_an_end() -> None:
+    async def script(exchange: Exchange) -> None:
+        await trio.sleep_forever()
+
+    async with serving(script) as server:
+        with pytest.raises(HttpFailed, match="the answer stalled"):
+            await ask(f"http://{server.address}/x", method="POST", content=bytes(100), patience=0.1)
+
+
 async def test_a_redirect_is_an_answer_and_not_followed() -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(302, head="Location: /elsewhere\r\n")
@@ -73,6 +95,7 @@ async def test_a_redirect_is_an_answer_and_not_followed() -> None:
     async with serving(script) as server:
         answer = await ask(f"http://{server.address}/x")
     assert answer.status == 302
+    assert answer.location == "/elsewhere"
     assert server.lines == ["GET /x"]
 
 
@@ -146,7 +169,7 @@ async def test_a_silent_server_is_not_waited_for() -> None:
 
 
 async def test_nobody_listens() -> None:
-    with pytest.raises(HttpFailed, match="no connection"):
+    with pytest.raises(NoConnection, match="no connection"):
         await ask("http://127.0.0.1:1/x")
 
 
