@@ -10,6 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tapir.app.cli.render_api import render_api
+from tapir.app.cli.render_edm import render_edm
 
 _GOOD: Final = {"running", "fresh", "serving", "acknowledged", "current", "transferring", "connected"}
 _BAD: Final = {"stuck", "failed", "held", "paused", "braked", "unsaved", "empty", "expired"}
@@ -65,11 +66,14 @@ def _head(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
         render_process(status, now=now),
         render_health(status.get("health")),
         *render_urgent(status, now=now),
-        render_zone(status.get("zone"), now=now),
+        *([render_zone(status["zone"], now=now)] if "zone" in status else []),
+        *render_edm(status.get("edm"), now=now),
     ]
 
 
 def _detail(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
+    if "zone" not in status:
+        return []  # no POP is run
     return [
         render_sources(status.get("sources"), status.get("health"), now=now),
         *render_broker(status, now=now),
