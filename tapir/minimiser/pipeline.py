@@ -185,8 +185,9 @@ class Pipeline:
         ends[rows >= 0] = _HISTOGRAM
         rest = np.flatnonzero(ends == Outcome.OK)
         full = self._keep(decoded, rest) if settings.sessions and len(rest) else None
-        sightings = self._recent.sift(decoded, rest) if self._recent is not None and len(rest) else None
         counted = self._histogram.add(decoded, rows)
+        # Last, for from here on these names are remembered: were anything to fail then, nobody would look for them.
+        sightings = self._recent.sift(decoded, rest) if self._recent is not None and len(rest) else None
         return Processed(
             fates=_fates(ends),
             sightings=sightings or None,
