@@ -65,7 +65,7 @@ def load_edm(config_file: Path, *, environment: Mapping[str, str], flags: Mappin
             values[name] = key.parse(key.default, upstream.path.parent)
     if upstream.fault is None and own.fault is None:
         faults += _broken_rules(values, written, broken, upstream)
-    notices = (*_notices(written), *_unknown_variables(environment))
+    notices = (*_notices(written), *_idle(values, written), *_unknown_variables(environment))
     if faults:
         order = (upstream.path, own.path, _ENVIRONMENT.file, _COMMAND_LINE.file)
         faults.sort(key=lambda fault: (order.index(fault.place.file), fault.place.line))
@@ -162,6 +162,13 @@ def _notices(written: Mapping[str, _Written]) -> Iterator[Notice]:
         if name in written:
             text = "this profiles the Go runtime, which is not here, and so does nothing"
             yield Notice(place=written[name].place, key=written[name].name, text=text, warning=False)
+
+
+def _idle(values: Mapping[str, object], written: Mapping[str, _Written]) -> Iterator[Notice]:
+    given = written.get("telemetry-topic")
+    if given is not None and values["telemetry-topic"] and values["disable-mqtt"]:
+        text = "nothing is published there: disable-mqtt is set"
+        yield Notice(place=given.place, key=given.name, text=text, warning=True)
 
 
 def _hint(name: str) -> str:

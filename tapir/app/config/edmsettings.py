@@ -13,8 +13,9 @@ from tapir.app.config.edmkeys import Key
 from tapir.app.config.mqtt import parse_broker
 from tapir.app.config.problems import Notice
 from tapir.app.config.report import Invalid
-from tapir.app.config.settings import BrokerAddress, SocketAddress
+from tapir.app.config.settings import BrokerAddress, SocketAddress, TelemetryConfig
 from tapir.app.config.strict import shown
+from tapir.app.config.telemetry import parse_status_topic
 from tapir.codec.aggregates import aggregate_url
 from tapir.codec.hll import THRESHOLD_MOST
 from tapir.store.parquetfiles import Retention
@@ -34,6 +35,10 @@ def _without_password(text: str) -> str:
     if "@" in text:
         raise Invalid("a user and a password have no place there; who we are is told by a client certificate")
     return text
+
+
+def _parse_topic(text: str) -> str:
+    return parse_status_topic(text) if text else ""
 
 
 def _parse_mode(text: str) -> int:
@@ -111,11 +116,29 @@ class EdmConfig:
     new_qname_outbox: int = edmkeys.number(2_000_000, 1, 1 << 32, own=True, reload=True)
     mqtt_qos: int = edmkeys.number(1, 0, 1, own=True)
     metrics_address: SocketAddress | None = edmkeys.address("127.0.0.1:2112", own=True)
+    telemetry_topic: str = edmkeys.text(parse=_parse_topic, own=True, reload=True)
+    telemetry_signing_key_file: Path | None = edmkeys.path(own=True, reload=True)
+    telemetry_interval: float = edmkeys.seconds(60, 1, _DAY, own=True, reload=True)
+    telemetry_heartbeat: float = edmkeys.seconds(900, 1, _DAY, own=True, reload=True)
 
     @property
     def broker(self) -> BrokerAddress | None:
         """Where events go, unless they are disabled."""
         return None if self.disable_mqtt else parse_edm_broker(self.mqtt_server)
+
+    @property
+    def telemetry(self) -> TelemetryConfig | None:
+        """Where and how often the status is published, or None where it is not; the key's `kid` says who we are."""
+        key = self.telemetry_signing_key_file or self.mqtt_signing_key_file
+        if not self.telemetry_topic or key is None or self.disable_mqtt:
+            return None
+        return TelemetryConfig(
+            topic=self.telemetry_topic,
+            signing_key=key,
+            certificate=None,
+            interval=self.telemetry_interval,
+            heartbeat=self.telemetry_heartbeat,
+        )
 
     @property
     def aggregate_url(self) -> str | None:

@@ -279,8 +279,8 @@ class TelemetryConfig:
     """`{EdgeId}` in it stands for the name in `certificate`, else for the `kid` of the key"""
     signing_key: Path
     certificate: Path | None
-    interval: int
-    heartbeat: int
+    interval: float
+    heartbeat: float
 
 
 @attrs.frozen(kw_only=True)

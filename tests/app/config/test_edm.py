@@ -391,3 +391,29 @@ def test_the_page_has_every_key(own: bool) -> None:
 def test_the_example_of_the_page_loads(load: Load) -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert load(example).broker is None
+
+
+def test_telemetry_is_signed_by_the_key_of_events_unless_another_is_named(load: Load, tmp_path: Path) -> None:
+    assert load().telemetry is None
+    topic = "telemetry-topic = 'status/up/{EdgeId}/edm'\n"
+    telemetry = load(own=topic).telemetry
+    assert telemetry is not None
+    assert (telemetry.topic, telemetry.certificate) == ("status/up/{EdgeId}/edm", None)
+    assert telemetry.signing_key == tmp_path / "edm-mqtt-signer-key.pem"
+    assert (telemetry.interval, telemetry.heartbeat) == (60, 900)
+    telemetry = load(own=topic + "telemetry-signing-key-file = 'other.json'\ntelemetry-interval = 5\n").telemetry
+    assert telemetry is not None
+    assert (telemetry.signing_key, telemetry.interval) == (tmp_path / "other.json", 5)
+
+
+def test_telemetry_without_mqtt_goes_nowhere_and_that_is_said(load: Load) -> None:
+    config = load(LEAST + "disable-mqtt = true\n", own="telemetry-topic = 'status/up/x/edm'\n")
+    assert config.telemetry is None
+    assert [(notice.key, notice.text) for notice in config.notices] == [
+        ("telemetry-topic", "nothing is published there: disable-mqtt is set")
+    ]
+
+
+def test_a_topic_of_telemetry_is_one_to_publish_on(faults_of: Callable[..., list[str]]) -> None:
+    (told,) = faults_of(LEAST, own="telemetry-topic = 'status/#'\n")
+    assert "telemetry-topic: 'status/#' is no topic to publish on" in told
