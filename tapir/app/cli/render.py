@@ -10,7 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tapir.app.cli.render_api import render_api
-from tapir.app.cli.render_edm import render_edm
+from tapir.app.cli.render_edm_status import render_edm_status
 
 _GOOD: Final = {"running", "fresh", "serving", "acknowledged", "current", "transferring", "connected"}
 _BAD: Final = {"stuck", "failed", "held", "paused", "braked", "unsaved", "empty", "expired"}
@@ -67,7 +67,7 @@ def _head(status: Mapping[str, Any], *, now: float) -> list[RenderableType]:
         render_health(status.get("health")),
         *render_urgent(status, now=now),
         *([render_zone(status["zone"], now=now)] if "zone" in status else []),
-        *render_edm(status.get("edm"), now=now),
+        *render_edm_status(status.get("edm"), now=now),
     ]
 
 

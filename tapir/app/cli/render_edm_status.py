@@ -12,7 +12,7 @@ _DETAILED: Final = frozenset({"ignored", "malformed", "dropped"})
 _STYLES: Final = {"connected": "green", "off": "dim"}
 
 
-def render_edm(status: Any, *, now: float) -> list[RenderableType]:
+def render_edm_status(status: Any, *, now: float) -> list[RenderableType]:
     """A line for each part of EDM, what is wrong with it in red below; nothing where none is run."""
     if not isinstance(status, Mapping):
         return []

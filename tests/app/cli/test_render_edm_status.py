@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console, Group
 
-from tapir.app.cli.render_edm import account_line, render_edm
+from tapir.app.cli.render_edm_status import account_line, render_edm_status
 
 NOW = 1_700_000_000.0
 AT = 1_700_000_000_000_000
@@ -74,12 +74,12 @@ EDM: dict[str, Any] = {
 
 def shown(edm: Any) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=300, highlight=False).print(Group(*render_edm(edm, now=NOW)))
+    Console(file=out, width=300, highlight=False).print(Group(*render_edm_status(edm, now=NOW)))
     return [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
 
 
 def test_nothing_where_none_is_run() -> None:
-    assert render_edm(None, now=NOW) == []
+    assert render_edm_status(None, now=NOW) == []
 
 
 def test_the_account_is_an_equation() -> None:
