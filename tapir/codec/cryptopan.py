@@ -84,6 +84,18 @@ def derive(key: str, salt: str) -> CryptoPan:
     Takes a tenth of a second and 64 MiB: not on the event loop. Raises CryptopanError for texts it cannot be made of;
     it says neither.
     """
+    return CryptoPan(_derived(key, salt, b""))
+
+
+def derive_spool_key(key: str, salt: str) -> bytes:
+    """A key of KEY_SIZE octets of the same two texts, for what nobody may read who does not have them.
+
+    It tells nothing of the pseudonyms, nor they of it. Takes as long, and raises the same, as `derive`.
+    """
+    return _derived(key, salt, b"\0tapir edm spool")
+
+
+def _derived(key: str, salt: str, purpose: bytes) -> bytes:
     if not key:
         raise CryptopanError("the Crypto-PAn key is empty")
     # What comes from the environment may be no UTF-8: it counts as its octets, and no codec's error repeats it.
@@ -94,7 +106,7 @@ def derive(key: str, salt: str) -> CryptoPan:
             f"the salt of the Crypto-PAn key has {len(octets)} octets: it needs {SALT_LEAST} or more. A longer one "
             "makes other pseudonyms, from then on"
         )
-    return CryptoPan(Argon2id(salt=octets, length=KEY_SIZE, iterations=1, lanes=4, memory_cost=65536).derive(secret))
+    return Argon2id(salt=octets + purpose, length=KEY_SIZE, iterations=1, lanes=4, memory_cost=65536).derive(secret)
 
 
 def _layers(pad: bytes, bits: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapir.codec.cryptopan import CryptoPan, CryptopanError, derive
+from tapir.codec.cryptopan import CryptoPan, CryptopanError, derive, derive_spool_key
 
 SALT = "aabbccddeeffgghh"
 KEY1 = bytes.fromhex("2be502e9809c222baec21f41799295b5ac4f1c47de7f15b9f90418346bb1c99d")
@@ -104,6 +104,14 @@ def test_texts_that_make_no_key_are_not_repeated(key: str, salt: str) -> None:
     with pytest.raises(CryptopanError) as caught:
         derive(key, salt)
     assert "marked" not in str(caught.value)
+
+
+def test_the_key_of_spools_is_another_one() -> None:
+    key = derive_spool_key("key1", SALT)
+    assert len(key) == 32
+    assert key not in (KEY1, derive_spool_key("key2", SALT), derive_spool_key("key1", SALT[::-1]))
+    with pytest.raises(CryptopanError):
+        derive_spool_key("", SALT)
 
 
 def test_a_salt_is_as_long_as_its_octets() -> None:

@@ -44,8 +44,12 @@ class Job(Generic[T]):
 
     async def wait(self) -> T:
         """What it came to, or what it raised. Cancelled, it is done all the same."""
-        await self._done.wait()
+        await self.wait_done()
         return self.result()
+
+    async def wait_done(self) -> None:
+        """Wait until it is done, however that ended."""
+        await self._done.wait()
 
     @property
     def done(self) -> bool:

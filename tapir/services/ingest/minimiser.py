@@ -1,0 +1,439 @@
+"""Minimises frames: has a thread take their blocks through the pipeline, and writes what each minute leaves.
+
+    opening ──(a list cannot be read)──▶ waiting: frames are held back, it is tried again ──▶ opening
+       │
+       └──▶ minimising ──▶ stopping: what is in hand is minimised, the last interval is written
+
+    FramesReceived ─▶ in hand ─▶ thread ─▶ settled in the account ─▶ novelty
+                                   └─▶ what ended ─▶ writer (a worker) ─▶ files
+
+The event loop does nothing for a frame, and little for a block. While as many blocks are in hand as may be, those that
+come stay in the mailbox, their senders wait, and whoever asks is answered nevertheless.
+"""
+
+import traceback
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from actors import Actor, ActorRef, Context, Delivery, MailboxSpec, Overflow, Reply, StopReason
+from tapir.codec.cryptopan import CryptopanError
+from tapir.codec.edmnames import until_next_minute
+from tapir.codec.newqname import Sightings
+from tapir.minimiser.account import Fate, Ledger
+from tapir.minimiser.novelty import RecentNames
+from tapir.model.blocks import FrameBlock
+from tapir.model.messages.edm import (
+    BusyName,
+    FramesReceived,
+    GetBusyNames,
+    GetMinimiser,
+    HistogramWritten,
+    MinimiserStatus,
+    Rotated,
+    RotateNow,
+)
+from tapir.model.messages.events import EventKind
+from tapir.services.ingest.lists import Loaded, load_lists
+from tapir.services.ingest.messages import NamesSighted
+from tapir.services.ingest.minimiseropening import begin_work, prepare, spool_folder
+from tapir.services.ingest.minimisersettings import (
+    ConfigureMinimiser,
+    Keys,
+    MinimiserSettings,
+    derive_keys,
+    pipeline_settings,
+)
+from tapir.services.ingest.minimiserstatus import status_of
+from tapir.services.ingest.minimiservoice import Voice
+from tapir.services.ingest.rotation import is_early
+from tapir.services.ingest.telling import Telling
+from tapir.services.ingest.thread import Job, WorkThread
+from tapir.services.ingest.unwritten import HISTOGRAM, Unwritten, left_spool
+from tapir.services.ingest.work import DUMP, SPOOL, Done, PipelineWork
+from tapir.services.ingest.writing import Writer
+from tapir.store.parquetfiles import ParquetFiles
+
+if TYPE_CHECKING:
+    from tapir.minimiser.pipeline import PipelineStatistics
+
+__all__ = ["MAILBOX", "ConfigureMinimiser", "Minimiser", "MinimiserSettings"]
+
+MAILBOX: Final = MailboxSpec(capacity=4, overflow=Overflow.WAIT)
+IN_HAND: Final = 3
+"""blocks that the thread has, or that are not settled yet"""
+_OUTSTANDING: Final = IN_HAND + 5
+"""pieces of work for the thread; questions and rotations are some, too"""
+_WAITS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""seconds between two tries to begin"""
+_LOOK: Final = 60.0
+_PATIENCE: Final = 1.0
+"""seconds to wait for the thread before what it said last is told again"""
+
+_LISTS: Final = "lists of EDM"
+_TROUBLES: Final = {
+    SPOOL: ("spool of EDM", "a crash would lose the running minute", EventKind.DISK_FULL),
+    DUMP: ("debug-dnstap-filename", "frames are minimised all the same", None),
+}
+
+MinimiserMessage = FramesReceived | RotateNow | GetMinimiser | GetBusyNames | ConfigureMinimiser
+
+
+class Minimiser(Actor[MinimiserMessage]):
+    """Owns the pipeline and the files of the running interval. `ledger`, `recent` and `secret` outlive it."""
+
+    def __init__(
+        self,
+        settings: Callable[[], MinimiserSettings],
+        *,
+        ledger: Ledger,
+        recent: RecentNames,
+        secret: bytes,
+        novelty: ActorRef[Any],
+        aggregates: ActorRef[Any] | None,
+        events: ActorRef[Any] | None,
+    ) -> None:
+        self._settings = self._begun = settings()
+        self._ledger = ledger
+        self._recent = recent
+        self._secret = secret
+        self._novelty = novelty
+        self._aggregates = aggregates
+        self._voice = Voice(Telling(events))
+        self._files = ParquetFiles(self._begun.data_dir / "parquet")
+        self._spools = spool_folder(self._begun.data_dir)
+        self._writer = Writer(
+            files=self._files, spools=self._spools, secret=secret, voice=self._voice, written=self._tell_written
+        )
+        self._hand: deque[tuple[int, Job[Done]]] = deque()
+        self._more = trio.Event()
+        self._settled = trio.lowlevel.ParkingLot()
+        self._changed = trio.Event()
+        self._turn = trio.Lock()
+        """for whoever ends an interval, or changes what it works by"""
+        self._keys: Keys | None = None
+        self._lists: Loaded | None = None
+        self._work: PipelineWork | None = None
+        self._of_interval: list[Unwritten] = []
+        """files of the running interval that were put aside before its end"""
+        self._statistics: PipelineStatistics | None = None
+        self._begun_at = 0
+        self._failed_blocks = 0
+
+    async def started(self, ctx: Context[MinimiserMessage]) -> None:
+        """Take no frame yet, and try to begin."""
+        ctx.hold(FramesReceived)
+        ctx.start_soon(self._writer.run, ctx, name="write")
+        ctx.start_soon(self._run, ctx, name="minimise")
+        self._thread = WorkThread("edm-pipeline", outstanding=_OUTSTANDING)
+
+    async def receive(self, ctx: Context[MinimiserMessage], message: MinimiserMessage) -> None:
+        """Hand frames in; whatever takes a while is done beside the mailbox."""
+        match message:
+            case FramesReceived():
+                await self._take(ctx, message.block)
+            case RotateNow():
+                ctx.start_soon(self._answer_rotated, ctx, ctx.defer_reply(), name="rotate now")
+            case GetMinimiser():
+                ctx.start_soon(self._answer_status, ctx, ctx.defer_reply(), name="tell how it stands")
+            case GetBusyNames():
+                ctx.start_soon(self._answer_busy, ctx.defer_reply(), message.count, name="tell busy names")
+            case ConfigureMinimiser():
+                self._settings = message.settings
+                self._changed.set()
+                ctx.start_soon(self._answer_configured, ctx, ctx.defer_reply(), name="configure")
+
+    async def stopping(self, ctx: Context[MinimiserMessage], reason: StopReason) -> None:
+        """Minimise what is in hand, and write the last interval; what there is no time for is dropped and counted."""
+        try:
+            if self._work is not None:
+                # Behind the blocks in hand, all of which are done when this is.
+                await self._thread.run(self._work.finish, ctx.now(), _tick())
+                self._collect(ctx)
+            await self._thread.stop()
+            await self._writer.flush(ctx)
+        finally:
+            for sightings in self._settle_done(ctx):
+                self._hand_over(sightings)
+            lost = Fate.FAILED if reason is StopReason.CRASHED else Fate.STOPPED
+            self._ledger.settle({lost: sum([frames for frames, _ in self._hand])})
+            self._hand.clear()
+            if reason is not StopReason.CRASHED:
+                # The input has stopped before: what else is in flight stands in a mailbox that nobody reads any more.
+                self._ledger.settle({Fate.STOPPED: self._ledger.account().in_flight})
+            self._writer.give_up(ctx)
+
+    # -- beginning
+
+    async def _run(self, ctx: Context[MinimiserMessage]) -> None:
+        work = await self._open(ctx)
+        self._work = work
+        ctx.hold(None)
+        ctx.log.info("minimising begins")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._settle, ctx)
+            nursery.start_soon(self._rotate_each_minute, ctx, work)
+            nursery.start_soon(self._look, ctx)
+
+    async def _open(self, ctx: Context[MinimiserMessage]) -> PipelineWork:
+        """The work, once all that it needs can be had: until then frames wait."""
+        prepared = await ctx.run_blocking(prepare, self._files, self._spools)
+        self._voice.note(ctx.log, "files of EDM", prepared.trouble, now=ctx.now())
+        tries = 0
+        while True:
+            self._changed = trio.Event()
+            async with self._turn:
+                trouble = await self._try_to_open(ctx)
+                if self._keys is not None and self._lists is not None and not trouble:
+                    settings, now = pipeline_settings(self._settings, self._begun, self._keys, self._lists), ctx.now()
+                    work = await self._thread.run(
+                        partial(
+                            begin_work,
+                            self._begun,
+                            settings,
+                            names=self._lists.well_known.value,
+                            recent=self._recent,
+                            secret=self._secret,
+                            spools=self._spools,
+                            spool_key=self._keys.spool,
+                            now=now,
+                            tick=_tick(),
+                        )
+                    )
+                    for path in prepared.left:
+                        self._writer.add(ctx, left_spool(path, self._keys.spool))
+                    self._begun_at = now
+                    return work
+            with trio.move_on_after(_WAITS[min(tries, len(_WAITS) - 1)]):
+                await self._changed.wait()
+            tries += 1
+
+    async def _try_to_open(self, ctx: Context[MinimiserMessage]) -> str:
+        """Derive the keys and read the lists; why no frame can be minimised with what there is."""
+        try:
+            await self._derive(ctx)
+        except CryptopanError as exc:
+            self._voice.note(ctx.log, "cryptopan-key", f"{exc}; frames wait until there is one", now=ctx.now())
+            return str(exc)
+        self._voice.note(ctx.log, "cryptopan-key", "", now=ctx.now())
+        lists = await self._read_lists(ctx)
+        return "; ".join(lists.troubles) or "a list is missing" if lists.closed else ""
+
+    async def _derive(self, ctx: Context[MinimiserMessage]) -> None:
+        if self._keys is None or not self._keys.serve(self._settings):
+            self._keys = await ctx.run_blocking(derive_keys, self._settings)
+
+    async def _read_lists(self, ctx: Context[MinimiserMessage]) -> Loaded:
+        read = partial(load_lists, secret=self._secret, now=ctx.now(), before=self._lists)
+        lists = self._lists = await ctx.run_blocking(read, self._settings.lists)
+        text = "; ".join(lists.troubles)
+        self._voice.note(ctx.log, _LISTS, text, now=ctx.now(), kind=EventKind.LIST_UNUSABLE)
+        return lists
+
+    # -- frames
+
+    async def _take(self, ctx: Context[MinimiserMessage], block: FrameBlock) -> None:
+        work = self._work
+        try:
+            if work is None:
+                raise AssertionError("frames came while they are held back")
+            job = await self._thread.put(work.process, block, ctx.now(), _tick())
+        except BaseException:
+            self._ledger.settle({Fate.STOPPED: len(block)})
+            raise
+        self._hand.append((len(block), job))
+        self._more.set()
+        if len(self._hand) >= IN_HAND:
+            ctx.hold(FramesReceived)
+
+    async def _settle(self, ctx: Context[MinimiserMessage]) -> None:
+        while True:
+            while self._hand:
+                await self._hand[0][1].wait_done()
+                told = self._settle_done(ctx)
+                ctx.hold(None)
+                try:
+                    while told:
+                        await self._tell_sighted(told[0])
+                        told.popleft()
+                except BaseException:
+                    for sightings in told:
+                        self._recent.forget(sightings.name_hash)
+                    raise
+            self._more = trio.Event()
+            await self._more.wait()
+
+    def _settle_done(self, ctx: Context[MinimiserMessage]) -> deque[Sightings]:
+        """Settle the blocks that are done; what novelty is to be told of them."""
+        sighted: deque[Sightings] = deque()
+        while self._hand and self._hand[0][1].done:
+            frames, job = self._hand.popleft()
+            try:
+                done = job.result()
+            except Exception as exc:  # noqa: BLE001 - of this block only, and the next one may be a better one
+                self._ledger.settle({Fate.FAILED: frames})
+                self._say_failed(ctx, exc)
+                continue
+            self._ledger.settle(done.fates)
+            if done.sightings is not None:
+                sighted.append(done.sightings)
+            if done.hook is not None:
+                self._voice.note(ctx.log, "dnstap", done.hook, now=ctx.now(), kind=EventKind.DNSTAP_HOOK)
+            for concern, trouble in done.troubles.items():
+                subject, holds, kind = _TROUBLES[concern]
+                text = f"{trouble}; {holds}" if trouble else ""
+                self._voice.note(ctx.log, subject, text, now=ctx.now(), kind=kind)
+        self._collect(ctx)
+        self._settled.unpark_all()
+        return sighted
+
+    async def _tell_sighted(self, sightings: Sightings) -> None:
+        if await self._novelty.tell(NamesSighted(sightings=sightings)) is not Delivery.DELIVERED:
+            self._recent.forget(sightings.name_hash)
+
+    def _hand_over(self, sightings: Sightings) -> None:
+        if self._novelty.tell_nowait(NamesSighted(sightings=sightings)) is not Delivery.DELIVERED:
+            self._recent.forget(sightings.name_hash)
+
+    def _say_failed(self, ctx: Context[MinimiserMessage], exc: Exception) -> None:
+        self._failed_blocks += 1
+        place = traceback.extract_tb(exc.__traceback__)[-1:]
+        where = "".join([f" in {frame.name}, line {frame.lineno}" for frame in place])
+        # Not what it says: that may be what stood in a frame.
+        text = f"could not be worked on ({type(exc).__name__}{where}); it and others like it are counted as failed"
+        self._voice.say_once(ctx.log, "a block of frames", text)
+
+    # -- intervals
+
+    async def _rotate_each_minute(self, ctx: Context[MinimiserMessage], work: PipelineWork) -> None:
+        while True:
+            await trio.sleep(until_next_minute(ctx.now()) / 1e6)
+            if not is_early(self._begun_at, ctx.now()):
+                await self._rotate(ctx, work)
+
+    async def _rotate(self, ctx: Context[MinimiserMessage], work: PipelineWork) -> tuple[int, int, list[Unwritten]]:
+        """End the interval: from when to when it was, and its files, which are being written."""
+        async with self._turn:
+            now = ctx.now()
+            start, stop = await self._thread.run(work.rotate, now, _tick())
+            self._begun_at = now
+            self._collect(ctx)
+            files, self._of_interval = self._of_interval, []
+            return start, stop, files
+
+    def _collect(self, ctx: Context[MinimiserMessage]) -> None:
+        """Have written what the thread put aside."""
+        while self._work is not None and self._work.ended:
+            unwritten = self._work.ended.popleft()
+            self._of_interval.append(unwritten)
+            self._writer.add(ctx, unwritten)
+
+    def _tell_written(self) -> None:
+        if self._aggregates is not None:
+            # Whether it hears of it or not: it looks by itself, too.
+            self._aggregates.tell_nowait(HistogramWritten())
+
+    # -- changes
+
+    async def _configure(self, ctx: Context[MinimiserMessage], work: PipelineWork) -> None:
+        """Put the settings and the lists as they are now in force. Raises CryptopanError, and the old key stays."""
+        async with self._turn:
+            refused: CryptopanError | None = None
+            try:
+                await self._derive(ctx)
+            except CryptopanError as exc:
+                refused = exc
+            text = "" if refused is None else f"{refused}; the former key is in use"
+            self._voice.note(ctx.log, "cryptopan-key", text, now=ctx.now())
+            before = self._lists
+            lists = await self._read_lists(ctx)
+            if self._keys is None or before is None:
+                raise AssertionError("work began without keys or lists")
+            names = lists.well_known.value
+            now = ctx.now()
+            ended = await self._thread.run(
+                work.configure,
+                pipeline_settings(self._settings, self._begun, self._keys, lists),
+                self._keys.spool if self._begun.durable else None,
+                now,
+                _tick(),
+                None if names is before.well_known.value else names,
+            )
+            self._collect(ctx)
+            if ended is not None:
+                self._begun_at = now
+                self._of_interval = []
+        if refused is not None:
+            raise refused
+
+    async def _look(self, ctx: Context[MinimiserMessage]) -> None:
+        while True:
+            self._voice.look(ctx.now())
+            await self._writer.clean(ctx, self._settings.keep_sessions)
+            await trio.sleep(_LOOK)
+            if self._work is not None and self._lists is not None and self._lists.troubles:
+                try:
+                    await self._configure(ctx, self._work)
+                except CryptopanError:
+                    continue  # that is said already
+
+    # -- answers
+
+    async def _answer_configured(self, ctx: Context[MinimiserMessage], reply: Reply) -> None:
+        try:
+            if self._work is not None:
+                await self._configure(ctx, self._work)
+        except CryptopanError as exc:
+            reply.fail(exc)
+        else:
+            reply.send(None)
+
+    async def _answer_rotated(self, ctx: Context[MinimiserMessage], reply: Reply) -> None:
+        if self._work is None:
+            now = ctx.now()
+            reply.send(Rotated(start=now, stop=now, trouble=self._voice.trouble or "nothing is minimised yet"))
+            return
+        received = self._ledger.account().received
+        with trio.move_on_after(_PATIENCE):
+            # What came before it is in the files, also where it overtook that in the mailbox.
+            while (account := self._ledger.account()).received - account.in_flight < received:
+                await self._settled.park()
+        start, stop, files = await self._rotate(ctx, self._work)
+        for unwritten in files:
+            await unwritten.tried.wait()
+        reply.send(
+            Rotated(
+                start=start,
+                stop=stop,
+                histogram="".join([str(each.path) for each in files if each.kind == HISTOGRAM and each.path]),
+                sessions=tuple([str(each.path) for each in files if each.kind != HISTOGRAM and each.path]),
+                trouble="; ".join(dict.fromkeys([each.trouble for each in files if each.trouble])),
+            )
+        )
+
+    async def _answer_status(self, ctx: Context[MinimiserMessage], reply: Reply) -> None:
+        work = self._work
+        if work is not None:
+            with trio.move_on_after(_PATIENCE):
+                self._statistics = await self._thread.run(work.statistics)
+        status: MinimiserStatus = status_of(
+            self._statistics,
+            account=self._ledger.account(),
+            lists=self._lists,
+            settings=self._settings,
+            writer=self._writer,
+            spooling=work is not None and work.spooling,
+            trouble=self._voice.trouble,
+        )
+        reply.send(status)
+
+    async def _answer_busy(self, reply: Reply, count: int) -> None:
+        busy = () if self._work is None else await self._thread.run(self._work.busy, count)
+        reply.send(tuple([BusyName(name=name, responses=responses) for name, responses in busy]))
+
+
+def _tick() -> int:
+    return round(trio.current_time() * 1_000_000)

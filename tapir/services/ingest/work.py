@@ -1,0 +1,179 @@
+"""What the pipeline's thread does: it minimises blocks, and appends to the files that grow with each of them.
+
+All of it is called in that one thread, in the order in which it was handed in. What an interval left is put aside here
+at once, so that it is there whatever becomes of who asked for it.
+"""
+
+import os
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from tapir.codec.newqname import Sightings
+from tapir.minimiser.account import Fate
+from tapir.minimiser.pipeline import Pipeline, PipelineSettings, PipelineStatistics
+from tapir.minimiser.spooling import SALT_SIZE, SpoolWriter
+from tapir.minimiser.wellknown import WellKnownNames
+from tapir.model.blocks import FrameBlock
+from tapir.services.ingest.debugging import DebugDump
+from tapir.services.ingest.rotation import IntervalClock
+from tapir.services.ingest.unwritten import HISTOGRAM, Unwritten, sessions_file
+from tapir.store.errors import StoreError
+from tapir.store.spool import SpoolFile, SpoolFolder
+
+SPOOL: Final = "spool"
+DUMP: Final = "dump"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Done:
+    """What came of a block, but for what was put aside."""
+
+    fates: Mapping[Fate, int]
+    sightings: Sightings | None
+    hook: str | None
+    troubles: Mapping[str, str]
+    """by what it concerns: why something is not written, empty where it is"""
+
+
+@attrs.define(eq=False, repr=False, kw_only=True)
+class _Spooling:
+    """The spool of the running interval."""
+
+    key: bytes
+    writer: SpoolWriter
+    file: SpoolFile
+
+
+class PipelineWork:
+    """The pipeline with its spool and its dump. `ended` is filled here and emptied by the event loop."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        clock: IntervalClock,
+        spools: SpoolFolder,
+        spool_key: bytes | None,
+        dump: DebugDump | None,
+    ) -> None:
+        """Without `spool_key` nothing is spooled, without `dump` nothing dumped. The interval's spool is begun."""
+        self._pipeline = pipeline
+        self._clock = clock
+        self._spools = spools
+        self._spool_key = spool_key
+        self._spooling: _Spooling | None = None
+        self._dump = dump
+        self._troubles: dict[str, str] = {}
+        self.ended: deque[Unwritten] = deque()
+        """what is to be written, in order: sessions of an interval before its histogram"""
+        self._begin_spool()
+
+    def __repr__(self) -> str:
+        return f"<PipelineWork: {self._pipeline!r}>"
+
+    @property
+    def spooling(self) -> bool:
+        """Whether all of the running interval is in its spool."""
+        return self._spooling is not None and not self._spooling.file.short
+
+    def process(self, block: FrameBlock, now: int, tick: int) -> Done:
+        """Take a block through. What it raises is the pipeline's: the block counts as failed."""
+        try:
+            processed = self._pipeline.process(block)
+        except BaseException:
+            # It may have been counted in part, and names that were met there are missing in the spool from now on.
+            if self._spooling is not None:
+                self._spooling.file.short = True
+            raise
+        if processed.full is not None:
+            stop = self._clock.stop(now, tick)
+            self.ended.append(sessions_file(processed.full, start=self._clock.start, stop=stop))
+        if processed.counted is not None and self._spooling is not None and not self._spooling.file.short:
+            self._spool(self._spooling, self._spooling.writer.record(processed.counted, self._pipeline.names))
+        if processed.debug is not None and self._dump is not None:
+            self._troubles[DUMP] = self._dump.append(processed.debug)
+        return Done(
+            fates=processed.fates,
+            sightings=processed.sightings,
+            hook=processed.hook,
+            troubles=dict(self._troubles),
+        )
+
+    def rotate(self, now: int, tick: int, names: WellKnownNames | None = None) -> tuple[int, int]:
+        """End the interval, and begin the next, with these well-known names from then on; what it was, from and to."""
+        stop = self._clock.stop(now, tick)
+        interval = self._pipeline.rotate(now, names=names)
+        start, spooling = self._clock.start, self._spooling
+        self._clock, self._spooling = IntervalClock(start=now, tick=tick), None
+        if len(interval.sessions):
+            self.ended.append(sessions_file(interval.sessions, start=start, stop=stop))
+        if len(interval.histogram) or spooling is not None:
+            histogram = Unwritten(
+                kind=HISTOGRAM, start=start, stop=stop, source=interval.histogram, rows=len(interval.histogram)
+            )
+            if spooling is not None:
+                spooling.file.close()
+                histogram.spool, histogram.spool_key = spooling.file.path, spooling.key
+                histogram.whole = not spooling.file.short
+            self.ended.append(histogram)
+        self._begin_spool()
+        return start, stop
+
+    def configure(
+        self,
+        settings: PipelineSettings,
+        spool_key: bytes | None,
+        now: int,
+        tick: int,
+        names: WellKnownNames | None,
+    ) -> tuple[int, int] | None:
+        """Work by these from the next block on. What the ended interval was, where this began another one.
+
+        Other well-known names begin one, so that no count lands on another name; and another key, so that no file has
+        pseudonyms of two, and what is spooled can be read with the key that there is.
+        """
+        rekeyed = settings.cryptopan is not self._pipeline.settings.cryptopan
+        self._pipeline.configure(settings)
+        self._spool_key = spool_key
+        return self.rotate(now, tick, names) if rekeyed or names is not None else None
+
+    def finish(self, now: int, tick: int) -> None:
+        """End the last interval."""
+        self._spool_key = None
+        self.rotate(now, tick)
+        if self._dump is not None:
+            self._dump.close()
+
+    def busy(self, count: int) -> tuple[tuple[str, int], ...]:
+        """The best known names of the running interval."""
+        return self._pipeline.busy(count)
+
+    def statistics(self) -> PipelineStatistics:
+        """How the running interval stands."""
+        return self._pipeline.statistics()
+
+    def _begin_spool(self) -> None:
+        key = self._spool_key
+        if key is None:
+            self._troubles.pop(SPOOL, None)
+            return
+        start = self._pipeline.start
+        threshold = self._pipeline.settings.threshold
+        writer = SpoolWriter(key=key, salt=os.urandom(SALT_SIZE), start=start, threshold=threshold)
+        try:
+            self._spooling = _Spooling(key=key, writer=writer, file=self._spools.begin(start))
+        except StoreError as exc:
+            self._troubles[SPOOL] = str(exc)
+            return
+        self._troubles[SPOOL] = ""
+        self._spool(self._spooling, writer.begin)
+
+    def _spool(self, spooling: _Spooling, octets: bytes) -> None:
+        try:
+            if not spooling.file.append(octets):
+                self._troubles[SPOOL] = f"{spooling.file.path}: the spool is as large as it may be"
+        except StoreError as exc:
+            self._troubles[SPOOL] = str(exc)
