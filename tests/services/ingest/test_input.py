@@ -428,7 +428,7 @@ async def test_tls_without_its_files_is_trouble_and_no_crash(
         status = await room.status()
         assert status.trouble.startswith("cannot listen on tls:127.0.0.1:0: the certificate ")
     with pytest.raises(InputError, match="it needs a certificate and a key"):
-        open_input(attrs.evolve(settings, **cast(dict[str, Any], dict.fromkeys(absent))), tuple)
+        open_input(attrs.evolve(settings, **cast("dict[str, Any]", dict.fromkeys(absent))), tuple)
 
 
 # Sockets of the service manager
