@@ -116,13 +116,16 @@ def _admitted(
     names: NameBlock, which: npt.NDArray[np.uint32], target: FeedList, rules: FeedRules, refused: dict[str, int]
 ) -> npt.NDArray[np.uint32]:
     """Those `which` of `names` that a list like `target` may hold; the others are counted in `refused`."""
+    # A copy of them is for where they are few among all; else all are judged where they lie.
+    few = 2 * len(which) < len(names)
     verdicts = verdicts_on(
-        take_names(names, which),
+        take_names(names, which) if few else names,
         kind=target.kind,
         zone=rules.zone,
         is_public_suffix=rules.is_public_suffix,
         broad=rules.broad,
     )
+    verdicts = verdicts if few else verdicts[which]
     for reason, verdict in VERDICTS.items():
         count = int(np.count_nonzero(verdicts == verdict))
         if count:

@@ -26,7 +26,7 @@ from tapir.codec.entries import (
     take_entries,
 )
 from tapir.codec.ordering import take_names
-from tapir.model.blocks import ListBlock, NameBlock
+from tapir.model.blocks import EMPTY_NAMES, ListBlock, NameBlock
 from tapir.policy.difference import NO_DIFFERENCE, ListDifference
 
 _LEAST: Final = 4096
@@ -77,6 +77,8 @@ class LayeredList:
         after = LayeredList(base=self.base, top=top, count=count)
         if len(top) > max(_LEAST, len(self.base) // _SHARE):
             after = LayeredList(base=after.flat(), top=NO_CHANGE, count=count)
+        if not gone.any():
+            return after, ListDifference(removed=EMPTY_NAMES, upserted=change.entries)
         return after, ListDifference(
             removed=take_names(change.entries.names, np.flatnonzero(gone).astype(np.uint32)),
             upserted=take_entries(change.entries, np.flatnonzero(come).astype(np.uint32)),

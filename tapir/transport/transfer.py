@@ -7,6 +7,7 @@ that sends.
 """
 
 import errno
+import functools
 import ssl
 from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
@@ -42,8 +43,20 @@ _AT_ONCE: Final = 32 * 1024
 _SMALL_READ: Final = READ_OCTETS // 2
 _BREATH: Final = 0.001
 
+T = TypeVar("T")
 Result_co = TypeVar("Result_co", covariant=True)
 Clock = Callable[[], int]
+
+
+class InThread(Protocol):
+    """Runs what takes long where the event loop does not wait for it."""
+
+    async def __call__(self, fn: Callable[..., T], *args: object) -> T: ...
+
+
+async def any_thread(fn: Callable[..., T], *args: object) -> T:
+    """A thread that is like any other."""
+    return await trio.to_thread.run_sync(functools.partial(fn, *args))
 
 
 class PrimaryFailed(TapirError):
@@ -175,7 +188,14 @@ class TlsConnector:
 # -- transfers
 
 
-async def fetch(connector: Connector, exchange: Exchange[Result_co], *, patience: Patience, clock: Clock) -> Result_co:
+async def fetch(
+    connector: Connector,
+    exchange: Exchange[Result_co],
+    *,
+    patience: Patience,
+    clock: Clock,
+    in_thread: InThread = any_thread,
+) -> Result_co:
     """What the primary answers to `exchange`, or to what it wants to ask instead, each over a connection of its own.
 
     `clock` tells microseconds since the epoch. Raises PrimaryFailed, and what the exchange raises.
@@ -183,7 +203,7 @@ async def fetch(connector: Connector, exchange: Exchange[Result_co], *, patience
     with trio.move_on_after(patience.overall):
         while True:
             try:
-                return await _fetch_once(connector, exchange, patience, clock)
+                return await _fetch_once(connector, exchange, patience, clock, in_thread)
             except TapirError as exc:
                 other = exchange.instead(exc, now=clock())
                 if other is None:
@@ -194,12 +214,12 @@ async def fetch(connector: Connector, exchange: Exchange[Result_co], *, patience
 
 
 async def _fetch_once(
-    connector: Connector, exchange: Exchange[Result_co], patience: Patience, clock: Clock
+    connector: Connector, exchange: Exchange[Result_co], patience: Patience, clock: Clock, in_thread: InThread
 ) -> Result_co:
     stream = await connector.connect(patience=patience)
     try:
         await stream.send((frame(exchange.request),), patience=patience.idle)
-        large = await _Reading(stream, exchange, patience, clock).run()
+        large = await _Reading(stream, exchange, patience, clock, in_thread).run()
         # With a goodbye: a reset is an error in the log of NSD.
         await stream.end()
     except PeerGone as exc:
@@ -209,13 +229,16 @@ async def _fetch_once(
     finally:
         # What more it would send, where that went wrong, is of no interest, and there may be much of it.
         stream.abort()
-    return await trio.to_thread.run_sync(exchange.result) if large else exchange.result()
+    return await in_thread(exchange.result) if large else exchange.result()
 
 
 class _Reading:
     """One answer: a task that reads, and one that hands what was read to the exchange."""
 
-    def __init__(self, stream: ByteStream, exchange: Exchange[object], patience: Patience, clock: Clock) -> None:
+    def __init__(
+        self, stream: ByteStream, exchange: Exchange[object], patience: Patience, clock: Clock, in_thread: InThread
+    ) -> None:
+        self._in_thread = in_thread
         self._stream = stream
         self._exchange = exchange
         self._patience = patience
@@ -290,7 +313,7 @@ class _Reading:
             self._taken.set()
             if size > _AT_ONCE:
                 self._large = True
-                done = await trio.to_thread.run_sync(self._feed, pieces)
+                done = await self._in_thread(self._feed, pieces)
             else:
                 done = self._feed(pieces)
         if done:

@@ -11,15 +11,19 @@ from typing import Final
 import attrs
 import numpy as np
 
+import tapir.kernels.order
 from tapir.codec.columns import (
     concatenated,
     is_ordered,
     joined,
     joined_records,
+    name_of,
     net_of,
     octets_of,
+    offsets_of,
     order_of,
     records_of,
+    scratch,
     steps_of,
     taken,
 )
@@ -34,6 +38,7 @@ from tapir.store.blobs import BlobError
 from tapir.store.fold import fold_records
 
 _PIECE: Final = 1 << 16
+_LITTLE: Final = 1000
 _MARK: Final = 1
 """any action, where only being on the list counts"""
 
@@ -143,12 +148,33 @@ def advance(
 
 
 def between(before: Sequence[RecordBlock], after: Sequence[RecordBlock]) -> RecordDelta:
-    """The least difference that makes `after` of `before`, both in canonical order."""
+    """The least difference that makes `after` of `before`, both in canonical order, each name once."""
+    if sum([len(part) for part in before]) <= _LITTLE:
+        return _from_little(joined_records(before), joined_records(after))
     names, adds, actions = steps_of((joined_records(before), joined_records(after)))
     changes, misfit = net_of(names, adds, actions, order_of(names))
     if misfit is not None:
         raise MisfitError("a name is held twice")
     return changes.delta()
+
+
+def _from_little(before: RecordBlock, after: RecordBlock) -> RecordDelta:
+    """The same for a few rules before, each of which is looked up."""
+    offsets, marks = offsets_of(after.names), scratch()
+    gone, kept, place = [], [], 0
+    for number, action in enumerate(before.actions):
+        name = name_of(before.names, number)
+        place = tapir.kernels.order.reach(after.names.data, offsets, place, name, marks)
+        if place < len(after) and after.actions[place] == action and name_of(after.names, place) == name:
+            kept.append(place)
+        else:
+            gone.append(number)
+    added = after
+    if kept:
+        come = np.delete(np.arange(len(after), dtype=np.uint32), kept)
+        added = records_of(after.names, np.frombuffer(after.actions, np.uint8), come)
+    removed = records_of(before.names, np.frombuffer(before.actions, np.uint8), np.array(gone, np.uint32))
+    return RecordDelta(removed=removed, added=added)
 
 
 def _step(removed: NameBlock, added: NameBlock) -> ListStep:

@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -9,6 +10,8 @@ from tapir.model.blocks import RecordBlock, RecordDelta
 from tapir.store.errors import StoreCorrupt, StoreError, StoreFull, StoreOutOfStep
 from tapir.store.feeds import FeedStanding, FeedStore, StoredFeed
 from tapir.store.quarantine import quarantine
+
+_FEW: Final = 10_000
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -65,7 +68,7 @@ class FeedArchive:
         """
         trouble = ""
         try:
-            if self._store is not None and delta is not None and self._saved == base:
+            if self._store is not None and delta is not None and self._saved == base and _is_small(delta, parts):
                 self._change(self._store, standing, delta, base)
                 self._saved = standing.serial
                 return ""
@@ -110,3 +113,8 @@ class FeedArchive:
         if not self._path.exists():
             return str(exc)
         return f"{exc}; it was moved to {quarantine(self._path, now)}"
+
+
+def _is_small(delta: RecordDelta, parts: tuple[RecordBlock, ...]) -> bool:
+    """Whether to write the difference is less than to write all; after a large one the store would do both."""
+    return 2 * (len(delta.removed) + len(delta.added)) <= max(_FEW, sum([len(part) for part in parts]))

@@ -6,14 +6,15 @@ through from now on is said first, and what is not any more last:
     1  the passing list gains     2  the suspect list changes     3  the passing list loses
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from actors import ActorRef, Delivery
+from actors import ActorRef, AskError, Delivery
 from tapir.model.blocks import EMPTY_NAMES, ListBlock
-from tapir.model.messages.lists import Refusal, SourceChanged, SourceFailed, SourceLoaded, SourceUnchanged
+from tapir.model.messages.lists import GetSources, Refusal, SourceChanged, SourceFailed, SourceLoaded, SourceUnchanged
 from tapir.services.sources.feedcontent import FeedLists, ListStep
 from tapir.services.sources.feedstate import FeedIdentity, HeldFeed
 
@@ -89,6 +90,11 @@ class FeedTeller:
     async def failed(self, reason: str, *, now: int) -> bool:
         """The feed cannot be had; what is held stays in effect."""
         return await self._tell(SourceFailed(source=self.feed.source, reason=reason, at=now))
+
+    async def heard(self, patience: float) -> None:
+        """Wait until the list keeper has taken what was told, `patience` seconds at most."""
+        with contextlib.suppress(AskError):
+            await self.lists.ask(GetSources(), timeout=patience)
 
     def _change(self, source: str, base: str, digest: str, step: ListStep, after: HeldFeed, now: int) -> SourceChanged:
         refused = after.standing.refused if source == self.feed.source else ()

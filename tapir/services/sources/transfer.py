@@ -39,6 +39,8 @@ from tapir.zone.schedule import Schedule
 from tapir.zone.serial import is_newer
 
 _SECOND: Final = 1_000_000
+_LARGE: Final = 50_000
+_SOON: Final = 5.0
 LEAST_INTERVAL: Final = 0.5
 """seconds from the beginning of one check to that of the next, however many NOTIFYs there are"""
 REPORT_INTERVAL: Final = 10.0
@@ -312,13 +314,13 @@ class TransferSource(Actor[TransferMessage]):
         """Bring the feed up to date with `primary`; whether that succeeded."""
         source = self._feed.source
         try:
-            result = await self._asker.ask(primary, wish, held=self._serial(), clock=ctx.now)
+            result = await self._asker.ask(primary, wish, held=self._serial(), ctx=ctx)
             try:
                 await self._take(ctx, primary, result)
             except MisfitError as exc:
                 self._counters["failures.misfit"] += 1
                 ctx.log.warning("feed %s: a difference does not fit what is held; taken whole: %s", source, exc)
-                whole = await self._asker.whole(primary, held=self._serial(), clock=ctx.now)
+                whole = await self._asker.whole(primary, held=self._serial(), ctx=ctx)
                 await self._take(ctx, primary, whole)
         except TapirError as exc:
             said = self._asker.failed(exc)
@@ -352,14 +354,15 @@ class TransferSource(Actor[TransferMessage]):
             self._counters["transfers.whole" if whole else "transfers.incremental"] += 1
             self._held = done.held
             base = done.held.standing.serial if before is None else before.standing.serial
-            async with trio.open_nursery() as nursery:
-                saving = functools.partial(self._saving.save, delta=done.delta, base=base)
-                if whole:
-                    nursery.start_soon(saving, ctx, done.held)
-                else:
-                    await saving(ctx, done.held)
-                log_taken(ctx.log, self._feed, primary, result, done.held)
-                await self._note_success(ctx, before, done.held, done)
+            if not whole:
+                await self._saving.save(ctx, done.held, delta=done.delta, base=base)
+            log_taken(ctx.log, self._feed, primary, result, done.held)
+            await self._note_success(ctx, before, done.held, done)
+            if whole:
+                if len(done.held) >= _LARGE:
+                    # After the list keeper, which saves it as well: both at once take the processors from who answers.
+                    await self._teller.heard(_SOON)
+                await self._saving.save(ctx, done.held, delta=done.delta, base=base)
 
     async def _note_success(
         self, ctx: Context[TransferMessage], before: HeldFeed | None, held: HeldFeed, done: TakenFeed | None

@@ -19,10 +19,12 @@ from tapir.transport.tls import TlsError, client_context
 from tapir.transport.transfer import (
     DNS_OVER_TLS,
     Connector,
+    InThread,
     Patience,
     PrimaryFailed,
     TcpConnector,
     TlsConnector,
+    any_thread,
     ask,
     fetch,
 )
@@ -106,7 +108,9 @@ class Primaries(Protocol):
         """The serial of `zone` there."""
         ...
 
-    async def transfer(self, primary: PrimarySettings, request: TransferRequest, *, clock: Clock) -> Transferred:
+    async def transfer(
+        self, primary: PrimarySettings, request: TransferRequest, *, clock: Clock, in_thread: InThread
+    ) -> Transferred:
         """What it transfers."""
         ...
 
@@ -136,7 +140,14 @@ class NetworkPrimaries:
         )
         return question.serial_of(answer, now=clock())
 
-    async def transfer(self, primary: PrimarySettings, request: TransferRequest, *, clock: Clock) -> Transferred:
+    async def transfer(
+        self,
+        primary: PrimarySettings,
+        request: TransferRequest,
+        *,
+        clock: Clock,
+        in_thread: InThread = any_thread,
+    ) -> Transferred:
         """What it transfers, by IXFR or AXFR. Raises PrimaryFailed, PrimaryUnusable and TransferError."""
         connector = await self._connector(primary)
         exchange = Inbound(
@@ -149,7 +160,7 @@ class NetworkPrimaries:
             keep=request.keep,
             limits=request.limits,
         )
-        return await fetch(connector, exchange, patience=self._patience, clock=clock)
+        return await fetch(connector, exchange, patience=self._patience, clock=clock, in_thread=in_thread)
 
     async def _connector(self, primary: PrimarySettings) -> Connector:
         address = await self._worker.run(_resolve, primary.host, primary.port)

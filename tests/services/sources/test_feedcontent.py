@@ -109,9 +109,12 @@ def test_steps_lead_from_the_lists_before_to_the_lists_after(versions, kind):
         assert dict(held.standing.refused) == dict(content_of(held, feed).refused)
 
 
-@given(RULES, RULES)
-def test_the_difference_between_two_feeds_is_the_least(before, after):
-    delta = between(canonical([block(before)]), canonical([block(after)]))
+@pytest.mark.parametrize("little", [0, 1000])
+@given(before=RULES, after=RULES)
+def test_the_difference_between_two_feeds_is_the_least(little, before, after):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feedcontent, "_LITTLE", little)
+        delta = between(canonical([block(before)]), canonical([block(after)]))
     assert rules_in([delta.removed]) == {name: action for name, action in before.items() if after.get(name) != action}
     assert rules_in([delta.added]) == {name: action for name, action in after.items() if before.get(name) != action}
 

@@ -99,7 +99,9 @@ class Primaries:
     async def serial(self, primary: PrimarySettings, zone: Name, *, clock: Any) -> int:
         return await self.world.serial_of()
 
-    async def transfer(self, primary: PrimarySettings, request: TransferRequest, *, clock: Any) -> Transferred:
+    async def transfer(
+        self, primary: PrimarySettings, request: TransferRequest, *, clock: Any, in_thread: Any
+    ) -> Transferred:
         return await self.world.transfer(request)
 
 

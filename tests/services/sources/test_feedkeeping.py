@@ -7,6 +7,7 @@ import pytest
 from tapir.model.actions import Action
 from tapir.model.blocks import RecordBlock, RecordDelta
 from tapir.model.names import parse_name
+from tapir.services.sources import feedkeeping
 from tapir.services.sources.feedkeeping import FeedArchive
 from tapir.store.errors import StoreCorrupt, StoreFull
 from tapir.store.feeds import FeedStanding, FeedStore
@@ -119,3 +120,16 @@ def test_a_disk_that_gives_nothing_is_no_damage(path: Path, monkeypatch) -> None
     assert opened.stored is not None
     assert opened.trouble == ""
     archive.close()
+
+
+def test_what_changes_most_of_a_feed_is_written_as_a_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def commit(*_: object) -> None:
+        raise AssertionError("the difference is larger than what it leads to")
+
+    monkeypatch.setattr(feedkeeping, "_FEW", 0)
+    archive = FeedArchive(path)
+    save(archive, 1, RULE, base=1)
+    monkeypatch.setattr(FeedStore, "commit", commit)
+    save(archive, 2, MORE, base=1, delta=RecordDelta(removed=RULE, added=MORE))
+    archive.close()
+    assert stored(path) == (2, {parse_name("b.example")})

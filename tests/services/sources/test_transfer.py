@@ -80,7 +80,9 @@ class World:
         if primary.host in self.down:
             raise PrimaryFailed(peer=(primary.host, 53), reason="connect", detail="nobody is there")
 
-    async def transfer(self, primary: PrimarySettings, request: TransferRequest, *, clock: Any) -> Transferred:
+    async def transfer(
+        self, primary: PrimarySettings, request: TransferRequest, *, clock: Any, in_thread: Any
+    ) -> Transferred:
         await self._visit("whole" if request.whole or request.held is None else f"since {request.held}", primary)
         held, serial = request.held, self.serial
         if held is not None and held != serial and not is_newer(serial, held):
@@ -115,8 +117,10 @@ class Primaries:
         await self.world._visit("serial", primary)
         return self.world.serial
 
-    async def transfer(self, primary: PrimarySettings, request: TransferRequest, *, clock: Any) -> Transferred:
-        return await self.world.transfer(primary, request, clock=clock)
+    async def transfer(
+        self, primary: PrimarySettings, request: TransferRequest, *, clock: Any, in_thread: Any
+    ) -> Transferred:
+        return await self.world.transfer(primary, request, clock=clock, in_thread=in_thread)
 
 
 @attrs.frozen(kw_only=True)
