@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import tapir.kernels.columns
 import tapir.kernels.order
+from tapir.codec.pages import prefer_large_pages
 from tapir.kernels.sorting import sort_names
 from tapir.model.blocks import EMPTY_NAMES, NameBlock, RecordBlock, RecordDelta
 from tapir.model.names import Name
@@ -43,6 +44,7 @@ def filled(size: int, fill: Callable[[memoryview], object]) -> bytes:
         return b""
     content = io.BytesIO(bytes(size))
     with content.getbuffer() as buffer:
+        prefer_large_pages(buffer)
         fill(buffer)
     return content.getvalue()
 

@@ -89,8 +89,9 @@ def map_content(blocks: Sequence[RecordBlock], rules: FeedRules) -> FeedContent:
     repeated = len(names) - len(kept)
     refused: dict[str, int] = {}
     lists: dict[FeedList, NameBlock] = {}
+    said = actions[kept]
     for action in SAID:
-        which = kept[actions[kept] == action]
+        which = kept[said == action]
         if len(which):
             target = list_of(rules.kind, action)
             admitted = _admitted(names, which, target, rules, refused)

@@ -5,6 +5,7 @@ allowlist its own, and with all other rules a doubtlist. The lists are sources o
 ids are derived from the feed's.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -171,8 +172,8 @@ def _from_little(before: RecordBlock, after: RecordBlock) -> RecordDelta:
             gone.append(number)
     added = after
     if kept:
-        come = np.delete(np.arange(len(after), dtype=np.uint32), kept)
-        added = records_of(after.names, np.frombuffer(after.actions, np.uint8), come)
+        bounds = [-1, *kept, len(after)]
+        added = joined_records([_piece(after, first + 1, end) for first, end in itertools.pairwise(bounds)])
     removed = records_of(before.names, np.frombuffer(before.actions, np.uint8), np.array(gone, np.uint32))
     return RecordDelta(removed=removed, added=added)
 
