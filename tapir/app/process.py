@@ -7,6 +7,7 @@ Exit codes: 0 stopped as asked, 1 gave up or could not start, 2 the configuratio
 """
 
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -85,6 +86,9 @@ def run_process(*, config_dir: Path, state_dir: Path | None, only: Component | N
     if slow := uncompiled():
         log.warning("not compiled: %s; everything works, and large lists take long", ", ".join(slow))
     _log_notices(problems, setup.notices)
+    if setup.edm is not None and (missing := _missing_for_edm()):
+        log.error("EDM needs %s, which is not installed: pip install 'tapir[edm]'; nothing was started", missing)
+        return FAILED
     try:
         state = StateDirectory.open(setup.state_dir)
     except StoreError as exc:
@@ -93,16 +97,29 @@ def run_process(*, config_dir: Path, state_dir: Path | None, only: Component | N
     sys.setswitchinterval(_SWITCH_INTERVAL)
     give_memory_back()
     code = DONE
+    process = Process(setup=setup, state=state, state_dir=state_dir, only=only)
     try:
-        trio.run(Process(setup=setup, state=state, state_dir=state_dir, only=only).run)
+        trio.run(process.run)
         log.info("stopped")
     except* (ActorError, StoreError) as group:
         for exception in _leaves(group):
             log.error("gave up: %s", exception)
         code = FAILED
     finally:
+        process.close()
         state.close()
     return code
+
+
+def _missing_for_edm() -> str:
+    """The library without which EDM cannot be run; empty when all are there."""
+    try:
+        importlib.import_module("tapir.app.edm")
+    except ModuleNotFoundError as exc:
+        if exc.name is None or exc.name.split(".")[0] in ("tapir", "actors"):
+            raise
+        return exc.name
+    return ""
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -197,6 +214,10 @@ class Process:
                     gc.freeze()
                     helpers.start_soon(self._reload_on_hangup)
                 helpers.cancel_scope.cancel()
+
+    def close(self) -> None:
+        """Give back what outlived the tree. Blocks."""
+        self._tree.close()
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         async for signum in signals:

@@ -6,7 +6,7 @@
     ├── evaluator (rest for one)    lists ─▶ policy                                               POP
     ├── uplink (one for one)        mqtt, global, telemetry                                       POP
     ├── sources (one for one)       tapir:local, and an actor for each source, by its origin      POP
-    ├── edm-uplink (one for one)    mqtt, newnames, aggregates, telemetry                         EDM
+    ├── edm-uplink (one for one)    mqtt, newnames, aggregates                                    EDM
     └── edm (one for one)           novelty, minimiser, input, metrics                            EDM
 
 They start in this order and stop in the reverse one: nothing flows into what has stopped. Refs are made first and the
@@ -14,7 +14,7 @@ factories close over them, so nobody looks anybody up. A component that is not r
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -38,6 +38,9 @@ from tapir.services.control.console import Console, ConsoleSettings
 from tapir.services.control.health import Health, HealthSettings
 from tapir.services.control.status import ControlRefs, ProcessFacts
 from tapir.store.state import StateDirectory
+
+if TYPE_CHECKING:
+    from tapir.app.edm import EdmTree
 
 _QUESTIONS: Final = MailboxSpec(capacity=32, overflow=Overflow.REJECT)
 """For actors that are only asked: who asks too much is told so, and nobody waits."""
@@ -66,14 +69,25 @@ class Tree:
         self._report = report
         self._watchers = Watchers(system=system, state=state, version=facts.version)
         self._pop = PopTree(system=system, state=state, facts=facts, watchers=self._watchers)
+        self._edm: EdmTree | None = None
 
     def specify(self, setup: Setup) -> SupervisorSpec:
-        """The whole tree for `setup`. Raises StoreError when the zone's folder cannot be made."""
+        """The whole tree for `setup`. Raises StoreError when the zone's folder cannot be made.
+
+        Raises ImportError where EDM is to be run and its libraries are not installed.
+        """
         pop = self._pop.specify(setup.pop) if setup.pop is not None else ()
+        edm: tuple[SupervisorSpec, ...] = ()
+        if setup.edm is not None:
+            # Here, since a POP alone does without EDM's libraries and their memory.
+            from tapir.app.edm import EdmTree
+
+            self._edm = EdmTree(system=self._system, state=self._state, facts=self._facts, events=self._watchers.events)
+            edm = self._edm.specify(setup.edm)
         return SupervisorSpec(
             name="tapir",
             strategy=Strategy.ONE_FOR_ONE,
-            children=(*pop[:1], self._control(setup), *pop[1:]),
+            children=(*pop[:1], self._control(setup), *pop[1:], *edm),
         )
 
     async def reconfigure(self, old: Setup, new: Setup) -> None:
@@ -81,6 +95,13 @@ class Tree:
         await self._watchers.reconfigure(new.certificates)
         if old.pop is not None and new.pop is not None:
             await self._pop.reconfigure(old.pop, new.pop)
+        if self._edm is not None and new.edm is not None:
+            await self._edm.reconfigure(new.edm)
+
+    def close(self) -> None:
+        """Give back what the actors shared, when all of them have ended. Blocks."""
+        if self._edm is not None:
+            self._edm.close()
 
     def _control(self, setup: Setup) -> SupervisorSpec:
         refs = self._refs(setup)
@@ -97,6 +118,8 @@ class Tree:
                 lists=refs.lists,
                 report=self._report,
                 events=refs.events,
+                pop=refs.pop,
+                edm=refs.edm,
             ),
             mailbox=_QUESTIONS,
         )
@@ -125,7 +148,8 @@ class Tree:
         )
 
     def _refs(self, setup: Setup) -> ControlRefs:
-        return attrs.evolve(self._pop.refs(), pop=setup.pop is not None, present=self._is_run)
+        edm = self._edm.refs(setup.edm) if self._edm is not None and setup.edm is not None else None
+        return attrs.evolve(self._pop.refs(), pop=setup.pop is not None, edm=edm, present=self._is_run)
 
     def _configuration(self) -> object:
         """What the process goes by, for `tapir plan`, which is about the zone."""

@@ -1,0 +1,241 @@
+"""EDM's part of the tree: what it is made of, and how a new configuration reaches it.
+
+    edm-uplink (one for one)    mqtt, newnames, aggregates
+    edm (one for one)           novelty, minimiser, input, metrics
+
+The first two of the uplink are there unless `disable-mqtt` is set. What the actors share is made once in a process, so
+that it outlives each of them: the account, the names that came lately, the place of the store, and the secret by which
+names are hashed in all of them.
+
+Each actor is restarted by itself, and as often as it takes: while the minimiser is down its mailbox fills, the input
+stops to read, and what comes stays with the senders; nothing else in the process is concerned, and nothing is given up.
+"""
+
+import logging
+import os
+from typing import Any, Final
+
+from actors import ActorRef, ActorSpec, ActorSystem, Backoff, Intensity, MailboxSpec, Overflow, Strategy, SupervisorSpec
+from tapir.app.config import EdmConfig
+from tapir.app.mapping_edm import (
+    aggregate_settings,
+    broker_settings,
+    input_settings,
+    metrics_settings,
+    minimiser_settings,
+    newname_settings,
+    novelty_settings,
+    refresh_names,
+    remembered_names,
+)
+from tapir.minimiser.account import Ledger
+from tapir.minimiser.novelty import RecentNames
+from tapir.services.control.edm import EdmRefs
+from tapir.services.control.status import ProcessFacts
+from tapir.services.ingest.input import MAILBOX as INPUT_MAILBOX
+from tapir.services.ingest.input import DnstapInput
+from tapir.services.ingest.metrics import MAILBOX as METRICS_MAILBOX
+from tapir.services.ingest.metrics import EdmMetrics, MetricsRefs
+from tapir.services.ingest.minimiser import MAILBOX as MINIMISER_MAILBOX
+from tapir.services.ingest.minimiser import ConfigureMinimiser, Minimiser
+from tapir.services.ingest.novelty import MAILBOX as NOVELTY_MAILBOX
+from tapir.services.ingest.novelty import ConfigureNovelty, NoveltyKeeper
+from tapir.services.ingest.seenholder import SeenHolder
+from tapir.services.uplink.aggregates import AggregateSender, ConfigureAggregates
+from tapir.services.uplink.newnames import ConfigureNewNames, NewNames
+from tapir.services.uplink.session import MqttSession
+from tapir.services.uplink.session_messages import ConfigureSession
+from tapir.services.uplink.session_settings import MqttSettings
+from tapir.store.state import StateDirectory
+
+_SESSION_MAILBOX: Final = MailboxSpec(capacity=256, overflow=Overflow.WAIT)
+"""Who publishes waits for the session, and the session waits for nobody."""
+_TOLD: Final = MailboxSpec(capacity=64, overflow=Overflow.REJECT)
+"""For who is told that there is something to do, and looks by himself, too."""
+
+_PATIENCE: Final = 60.0
+"""seconds for an actor to take new settings: a list is read, a key derived, an interval written"""
+_DRAIN: Final = 5.0
+"""seconds for the minimiser to work off what is in its mailbox"""
+_STOP: Final = 10.0
+"""seconds to write the last interval, and the last batch of names"""
+_SECRET: Final = 16
+
+# Never reached: an actor that crashes for ever is tried every half a minute, and does not bring down what works.
+_INTENSITY: Final = Intensity(restarts=1000, period=60)
+_BACKOFF: Final = Backoff(first=0.1, maximum=30.0)
+
+_log = logging.getLogger("tapir.edm")
+
+
+class EdmTree:
+    """The supervisors of EDM, made and changed."""
+
+    def __init__(
+        self, *, system: ActorSystem, state: StateDirectory, facts: ProcessFacts, events: ActorRef[Any] | None
+    ) -> None:
+        self._system = system
+        self._state = state
+        self._facts = facts
+        self._events = events
+        self._ledger = Ledger()
+        self._holder = SeenHolder()
+        self._secret = os.urandom(_SECRET)
+        self._recent: RecentNames | None = None
+        self._input = system.ref("edm/input")
+        self._minimiser = system.ref("edm/minimiser")
+        self._novelty = system.ref("edm/novelty")
+        self._metrics = system.ref("edm/metrics")
+        self._mqtt = system.ref("edm-uplink/mqtt")
+        self._newnames = system.ref("edm-uplink/newnames")
+        self._aggregates = system.ref("edm-uplink/aggregates")
+        # What the next incarnations start with: a crash must not undo a reload.
+        self._config: EdmConfig | None = None
+
+    def specify(self, config: EdmConfig) -> tuple[SupervisorSpec, ...]:
+        """The uplink and the way of the frames for `config`, in their order."""
+        self._config = config
+        names = remembered_names(config)
+        if names < config.qname_seen_entries:
+            _log.warning("qname-seen-entries is %d; %d names are remembered", config.qname_seen_entries, names)
+        self._recent = RecentNames(names, refresh=refresh_names(config))
+        return self._uplink(config), self._ingest(config, self._recent)
+
+    def refs(self, config: EdmConfig) -> EdmRefs:
+        """Whom the console asks."""
+        connected = config.broker is not None
+        return EdmRefs(
+            input=self._input,
+            minimiser=self._minimiser,
+            novelty=self._novelty,
+            aggregates=self._aggregates,
+            newnames=self._newnames if connected else None,
+            mqtt=self._mqtt if connected else None,
+            metrics=self._metrics,
+        )
+
+    async def reconfigure(self, config: EdmConfig) -> None:
+        """Hand over what can change while it runs. Raises ActorError when some of it cannot be handed over.
+
+        Asked, not told: a crash at this moment must not lose what the operator reloaded. The uplink comes first, so
+        that a sender which is switched on is there when the minimiser writes its next file. Each is told even if it is
+        nothing new for it: lists and certificates may have changed behind their paths.
+        """
+        self._config = config
+        if (session := broker_settings(config, self._state)) is not None:
+            await self._mqtt.ask(ConfigureSession(settings=session), timeout=_PATIENCE)
+            await self._newnames.ask(ConfigureNewNames(settings=newname_settings(config)), timeout=_PATIENCE)
+        sending = aggregate_settings(config, self._facts.version)
+        await self._aggregates.ask(ConfigureAggregates(settings=sending), timeout=_PATIENCE)
+        await self._novelty.ask(ConfigureNovelty(settings=novelty_settings(config)), timeout=_PATIENCE)
+        await self._minimiser.ask(ConfigureMinimiser(settings=minimiser_settings(config)), timeout=_PATIENCE)
+
+    def close(self) -> None:
+        """Give back what the actors shared, when all of them have ended. Blocks."""
+        self._holder.close()
+
+    def _ingest(self, beginning: EdmConfig, recent: RecentNames) -> SupervisorSpec:
+        connected = beginning.broker is not None
+        metrics = metrics_settings(
+            beginning, version=self._facts.version, commit=self._facts.commit, started_at=self._facts.started_at
+        )
+        refs = MetricsRefs(
+            ledger=self._ledger,
+            statistics=self._system.statistics,
+            input=self._input,
+            minimiser=self._minimiser,
+            novelty=self._novelty,
+            newnames=self._newnames if connected else None,
+            aggregates=self._aggregates,
+            mqtt=self._mqtt if connected else None,
+            events=self._events,
+        )
+        return SupervisorSpec(
+            name="edm",
+            strategy=Strategy.ONE_FOR_ONE,
+            intensity=_INTENSITY,
+            children=(
+                ActorSpec(
+                    name="novelty",
+                    factory=lambda: NoveltyKeeper(
+                        lambda: novelty_settings(self._config or beginning),
+                        holder=self._holder,
+                        recent=recent,
+                        newnames=self._newnames if connected else None,
+                        events=self._events,
+                    ),
+                    mailbox=NOVELTY_MAILBOX,
+                    backoff=_BACKOFF,
+                    stop_timeout=_STOP,
+                ),
+                ActorSpec(
+                    name="minimiser",
+                    factory=lambda: Minimiser(
+                        lambda: minimiser_settings(self._config or beginning),
+                        ledger=self._ledger,
+                        recent=recent,
+                        secret=self._secret,
+                        novelty=self._novelty,
+                        aggregates=self._aggregates,
+                        events=self._events,
+                    ),
+                    mailbox=MINIMISER_MAILBOX,
+                    backoff=_BACKOFF,
+                    drain_timeout=_DRAIN,
+                    stop_timeout=_STOP,
+                ),
+                ActorSpec(
+                    name="input",
+                    factory=lambda: DnstapInput(
+                        input_settings(beginning), minimiser=self._minimiser, ledger=self._ledger
+                    ),
+                    mailbox=INPUT_MAILBOX,
+                    backoff=_BACKOFF,
+                ),
+                ActorSpec(
+                    name="metrics",
+                    factory=lambda: EdmMetrics(metrics, refs=refs),
+                    mailbox=METRICS_MAILBOX,
+                    backoff=_BACKOFF,
+                ),
+            ),
+        )
+
+    def _uplink(self, beginning: EdmConfig) -> SupervisorSpec:
+        aggregates: ActorSpec[Any] = ActorSpec(
+            name="aggregates",
+            factory=lambda: AggregateSender(
+                lambda: aggregate_settings(self._config or beginning, self._facts.version), events=self._events
+            ),
+            mailbox=_TOLD,
+            backoff=_BACKOFF,
+        )
+        session = broker_settings(beginning, self._state)
+        events = self._events_sender(beginning, session) if session is not None else ()
+        return SupervisorSpec(
+            name="edm-uplink",
+            strategy=Strategy.ONE_FOR_ONE,
+            intensity=_INTENSITY,
+            children=(*events, aggregates),
+        )
+
+    def _events_sender(self, beginning: EdmConfig, session: MqttSettings) -> tuple[ActorSpec[Any], ...]:
+        return (
+            ActorSpec(
+                name="mqtt",
+                factory=MqttSession.factory(
+                    lambda: broker_settings(self._config or beginning, self._state) or session,
+                    consumer=self._system.ref,
+                ),
+                mailbox=_SESSION_MAILBOX,
+                backoff=_BACKOFF,
+            ),
+            ActorSpec(
+                name="newnames",
+                factory=lambda: NewNames(
+                    newname_settings(self._config or beginning), store=lambda: self._holder.store, mqtt=self._mqtt
+                ),
+                mailbox=_TOLD,
+                backoff=_BACKOFF,
+            ),
+        )
