@@ -21,12 +21,14 @@ def _row(value: cython.ulonglong, rows: cython.ulonglong) -> cython.Py_ssize_t:
 
 def sift(
     table: cython.ulonglong[::1], hashes: cython.const[cython.ulonglong][::1], fresh: cython.uint[::1]
-) -> cython.Py_ssize_t:
-    """Write the numbers of the hashes that are not remembered into `fresh`, and remember all; how many those are.
+) -> tuple[int, int]:
+    """Write the numbers of the hashes that are not remembered into `fresh`, and remember all.
 
-    Of equal ones that are not remembered the first counts. `table` has fewer than 2^32 rows.
+    Returns how many those are, and how many others were forgotten for them. Of equal ones that are not remembered the
+    first counts. `table` has fewer than 2^32 rows.
     """
     count: cython.Py_ssize_t = 0
+    evicted: cython.Py_ssize_t = 0
     i: cython.Py_ssize_t
     at: cython.Py_ssize_t
     way: cython.Py_ssize_t
@@ -55,7 +57,9 @@ def sift(
             if moved != value:
                 fresh[count] = cython.cast(cython.uint, i)
                 count += 1
-    return count
+                if moved != 0:
+                    evicted += 1
+    return count, evicted
 
 
 def forget(table: cython.ulonglong[::1], hashes: cython.const[cython.ulonglong][::1]) -> None:

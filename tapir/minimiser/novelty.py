@@ -40,6 +40,7 @@ class RecentNames:
         self._aged_at: int | None = None
         self._aged_row = 0
         self._lock = threading.Lock()
+        self._evicted = 0
 
     def __repr__(self) -> str:
         return f"<RecentNames: {len(self._table)} entries>"
@@ -49,12 +50,18 @@ class RecentNames:
         """What the table takes when it is full."""
         return self._table.nbytes
 
+    @property
+    def evicted(self) -> int:
+        """How many names made room for others; those forgotten for their age are not among them."""
+        return self._evicted
+
     def sift(self, block: DecodedBlock, rows: Rows) -> Sightings:
         """Of these rows those with names that did not come lately, each once; from now on they did."""
         hashes = block.name_hash[rows]
         fresh = np.empty(len(hashes), dtype=np.uint32)
         with self._lock:
-            count = tapir.kernels.recent.sift(self._table.data, hashes.data, fresh.data)
+            count, evicted = tapir.kernels.recent.sift(self._table.data, hashes.data, fresh.data)
+            self._evicted += evicted
         return sightings_of(block, rows[fresh[:count]])
 
     def forget(self, hashes: NDArray[np.uint64]) -> None:

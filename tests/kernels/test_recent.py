@@ -15,6 +15,7 @@ class Oracle:
 
     def __init__(self, rows: int) -> None:
         self.rows: list[list[int]] = [[] for _ in range(rows)]
+        self.evicted = 0
 
     def row(self, value: int) -> list[int]:
         return self.rows[((value >> 32) * len(self.rows)) >> 32]
@@ -29,6 +30,7 @@ class Oracle:
                 row.remove(value)
             if value:
                 row.insert(0, value)
+                self.evicted += len(row) - len(row[:WAYS])
                 del row[WAYS:]
         return fresh
 
@@ -43,9 +45,13 @@ class Oracle:
 
 def sift(table: "np.ndarray[tuple[int], np.dtype[np.uint64]]", values: list[int]) -> list[int]:
     fresh = np.empty(len(values), np.uint32)
-    count = recent.sift(table.data, np.array(values, np.uint64).data, fresh.data)
+    count, _ = recent.sift(table.data, np.array(values, np.uint64).data, fresh.data)
     found: list[int] = fresh[:count].tolist()
     return found
+
+
+def evicted_by(table: "np.ndarray[tuple[int], np.dtype[np.uint64]]", values: list[int]) -> int:
+    return recent.sift(table.data, np.array(values, np.uint64).data, np.empty(len(values), np.uint32).data)[1]
 
 
 # Few different upper halves, so that rows fill.
@@ -65,7 +71,10 @@ def test_it_remembers_what_the_lists_do(rows: int, steps: list[tuple[bool, list[
             recent.forget(table.data, np.array(values, np.uint64).data)
             oracle.forget(values)
         else:
+            evicted = evicted_by(table.copy(), values)
+            before = oracle.evicted
             assert sift(table, values) == oracle.sift(values)
+            assert evicted == oracle.evicted - before
         assert table.tolist() == oracle.table()
 
 
@@ -73,7 +82,9 @@ def test_a_row_forgets_the_one_that_came_longest_ago() -> None:
     table = np.zeros(WAYS, np.uint64)
     assert sift(table, [1, 2, 3, 4, 5, 6, 7, 8, 1, 9]) == [0, 1, 2, 3, 4, 5, 6, 7, 9]
     assert sift(table, [1, 3, 4, 5, 6, 7, 8, 9]) == []
-    assert sift(table, [2]) == [0]
+    assert evicted_by(table, [1, 9, 0]) == 0
+    assert evicted_by(table, [2]) == 1
+    assert sift(table, [2]) == []
 
 
 @pytest.mark.parametrize("size", [0, 7])

@@ -58,6 +58,7 @@ def test_rows_that_are_not_asked_for_are_left_alone() -> None:
     block = block_of(named("a"), named("b"))
     assert list(recent.sift(block, np.array([1])).names) == [named("b")]
     assert list(recent.sift(block, np.array([0, 1])).names) == [named("a")]
+    assert recent.evicted == 0
     assert len(recent.sift(block, np.array([], np.intp))) == 0
 
 
@@ -156,3 +157,9 @@ def test_a_batch_is_due_when_it_is_whole_or_old() -> None:
     assert len(gathering.take()) == 3
     assert not gathering.is_due(1000, patience=5)
     assert len(gathering.take()) == 0
+
+
+def test_names_that_make_room_are_counted() -> None:
+    recent = RecentNames(8, refresh=HOUR)
+    assert len(sifted(recent, *NAMES[:11])) == 11
+    assert recent.evicted == 3

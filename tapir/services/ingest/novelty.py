@@ -170,6 +170,7 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
             new=self._new,
             put_off=self._put_off,
             recent_octets=self._recent.octets,
+            recent_evicted=self._recent.evicted,
             newest=tuple(self._newest),
             trouble=self._trouble,
         )
