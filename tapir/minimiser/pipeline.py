@@ -18,9 +18,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+import tapir.kernels.subnets
 from tapir.codec.cryptopan import CryptoPan
 from tapir.codec.dnstap import decode
-from tapir.codec.dnstapframe import pseudonymised, without_client_subnet
+from tapir.codec.dnstapframe import pseudonymised
 from tapir.codec.newqname import Sightings
 from tapir.minimiser.account import OUTCOMES, Fate
 from tapir.minimiser.addresses import AddressColumn
@@ -308,8 +309,6 @@ def _without_client_subnets(block: DecodedBlock, rows: Rows) -> DecodedBlock:
     if not len(telling):
         return block
     data = bytearray(block.frames.data)
-    for row in telling.tolist():
-        at = int(block.wire_at[row])
-        wire = block.wire(row)
-        data[at : at + len(wire)] = without_client_subnet(wire)
+    if tapir.kernels.subnets.blank(data, block.wire_at[telling].data, block.wire_length[telling].data) < len(telling):
+        raise ValueError("a DNS message that decoded is none")
     return attrs.evolve(block, frames=attrs.evolve(block.frames, data=bytes(data)))

@@ -19,6 +19,7 @@ from edm_oracle import EdmOracle, NameSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tapir.kernels.subnets
 import tapir.minimiser.pipeline
 from tapir.codec.cryptopan import CryptoPan
 from tapir.codec.dawg import encode_dawg, parse_dawg
@@ -426,3 +427,18 @@ def test_an_option_that_tells_of_the_client_is_not_kept() -> None:
         wire.replace(CLIENTS[2], bytes(4)),
         response(parse_name("third.test")),
     ]
+
+
+def test_a_message_that_cannot_be_blanked_is_neither_kept_nor_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    recent = RecentNames(100, refresh=HOUR)
+    wanted = PipelineSettings(cryptopan=KEYS[0], pseudonym_octets=0, sessions=True)
+    pipeline = Pipeline(secret=SECRET, recent=recent, settings=wanted, names=KNOWN[0][0], start=MICROS)
+    wire = dns_message([question(Name(b"\5other\4test\0"))], additionals=[subnet(CLIENTS[2])])
+    block = FrameBlock.of([asked("example.com"), frame(response_message=wire)])
+    with monkeypatch.context() as patch:
+        patch.setattr(tapir.kernels.subnets, "blank", lambda *_: 0)
+        with pytest.raises(ValueError, match="is none"):
+            pipeline.process(block)
+    statistics = pipeline.statistics()
+    assert (statistics.responses, statistics.session_rows) == (0, 0)
+    assert len(pipeline.process(block).sightings or ()) == 1
