@@ -167,7 +167,7 @@ def top(state_dir: Path, *, interval: int, as_json: bool) -> int:
                 live.update(render.render_top(item["data"], now=time.time()), refresh=True)
         return DONE
 
-    return _until_interrupted(state_dir, watch)
+    return until_interrupted(state_dir, watch)
 
 
 def trace(state_dir: Path, actor: str, *, count: int, as_json: bool) -> int:
@@ -183,7 +183,7 @@ def trace(state_dir: Path, actor: str, *, count: int, as_json: bool) -> int:
                     break
         return DONE
 
-    return _until_interrupted(state_dir, follow)
+    return until_interrupted(state_dir, follow)
 
 
 def _print_entry(item: Any, *, as_json: bool) -> None:
@@ -239,11 +239,12 @@ def with_console(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]]
         return NOT_DONE
 
 
-def _until_interrupted(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]]) -> int:
+def until_interrupted(state_dir: Path, use: Callable[[ConsoleClient], Awaitable[int]]) -> int:
+    """As `with_console`, for what has no end: Ctrl-C is how one leaves it."""
     try:
         return with_console(state_dir, use)
     except KeyboardInterrupt:
-        return DONE  # how one leaves what has no end
+        return DONE
 
 
 class _Screen(Console):

@@ -11,6 +11,7 @@ import typer
 
 from tapir.app.cli import broker, commands, overrides, zone
 from tapir.app.cli.dawg import dawg_app
+from tapir.app.cli.edm import edm_app
 from tapir.app.config import Component
 from tapir.version import commit, version
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 zone_app = typer.Typer(help="Show what the zone was, hold it, and lead it back.", no_args_is_help=True)
 app.add_typer(zone_app, name="zone")
 app.add_typer(dawg_app, name="dawg")
+app.add_typer(edm_app, name="edm")
 
 # Not `readable`: who may not look into the folder gets our own words, or does without it.
 ConfigDir = Annotated[Path, typer.Option("--config-dir", readable=False, help="Where the configuration files are.")]
