@@ -18,10 +18,15 @@ ENOUGH: Final = 10_000
 
 _OWN: Final = (MessageType.RESOLVER_RESPONSE, MessageType.FORWARDER_RESPONSE)
 """those that the resolver asked for itself"""
+_FEW: Final = 10
+"""one in so many"""
 
 
 class HookWatch:
-    """Judges every ENOUGH responses, until it has once found that most of them are the resolver's own."""
+    """Judges every ENOUGH responses: whether most are the resolver's own, and after that, whether few still are.
+
+    Between most and few nothing changes, so a resolver that sends some of each is not told of again and again.
+    """
 
     def __init__(self) -> None:
         self._seen = self._wrong = self._same = 0
@@ -31,12 +36,11 @@ class HookWatch:
         return f"<HookWatch after {self._seen} responses, told: {self._told}>"
 
     def observe(self, message_types: NDArray[np.uint8], clients: AddressColumn, servers: AddressColumn) -> str | None:
-        """Take a block's responses; the sentence for the operator when it is to be said, which is once.
+        """Take a block's responses; the sentence for the operator when it is to be said, and "" when that is over.
 
-        It says no address. Loopback is not taken for the resolver's own: those who try things out ask there.
+        None is that there is nothing new. It says no address. Loopback is not taken for the resolver's own: those who
+        try things out ask there.
         """
-        if self._told:
-            return None
         self._seen += len(message_types)
         self._wrong += int(np.isin(message_types, _OWN).sum())
         left, right = clients.octets.view(np.uint64), servers.octets.view(np.uint64)
@@ -44,10 +48,14 @@ class HookWatch:
         self._same += int((same & ~_loopback(clients)).sum())
         if self._seen < ENOUGH:
             return None
-        sentence = self._judged()
+        sentence = self._judged_again() if self._told else self._judged()
         self._seen = self._wrong = self._same = 0
-        self._told = sentence is not None
+        if sentence is not None:
+            self._told = bool(sentence)
         return sentence
+
+    def _judged_again(self) -> str | None:
+        return "" if _FEW * max(self._wrong, self._same) < self._seen else None
 
     def _judged(self) -> str | None:
         if 2 * self._wrong > self._seen:

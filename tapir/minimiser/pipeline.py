@@ -90,7 +90,7 @@ class Processed:
     full: Sessions | None = None
     """sessions that are a file now; those of the running interval go on with new ones"""
     hook: str | None = None
-    """for the operator, once: that what comes is not what clients get"""
+    """for the operator, once: that what comes is not what clients get; empty when that is over"""
     debug: FrameBlock | None = None
     """the frames, with pseudonyms for addresses"""
 

@@ -47,6 +47,16 @@ def test_what_the_resolver_asks_for_is_said_once() -> None:
     assert "198.51" not in sentence
 
 
+def test_that_it_was_put_right_is_said_and_nothing_in_between() -> None:
+    watch = HookWatch()
+    wrong, some = types(MessageType.RESOLVER_RESPONSE), types(MessageType.RESOLVER_RESPONSE, *[CLIENT[0]] * 4)
+    assert len(said(watch, wrong, SERVER, USERS)) == 1
+    assert said(watch, some, SERVER, USERS, blocks=8) == []
+    assert said(watch, CLIENT, USERS, SERVER, blocks=8) == [""]
+    assert said(watch, some, SERVER, USERS, blocks=8) == []
+    assert len(said(watch, wrong, SERVER, USERS, blocks=8)) == 1
+
+
 def test_an_address_that_asks_itself_is_said_once() -> None:
     assert len(said(HookWatch(), CLIENT, SERVER, SERVER, blocks=20)) == 1
     # Some of each is no mistake: the resolver's own programs ask it, too.
