@@ -1,6 +1,6 @@
 """EDM's part of the tree: what it is made of, and how a new configuration reaches it.
 
-    edm-uplink (one for one)    mqtt, newnames, aggregates
+    edm-uplink (one for one)    mqtt, newnames, aggregates, telemetry
     edm (one for one)           novelty, minimiser, input, metrics
 
 The first two of the uplink are there unless `disable-mqtt` is set. What the actors share is made once in a process, so
@@ -15,7 +15,7 @@ import logging
 import os
 from typing import Any, Final
 
-from actors import ActorRef, ActorSpec, ActorSystem, Backoff, Intensity, MailboxSpec, Overflow, Strategy, SupervisorSpec
+from actors import ActorSpec, ActorSystem, Backoff, Intensity, MailboxSpec, Overflow, Strategy, SupervisorSpec
 from tapir.app.config import EdmConfig
 from tapir.app.mapping_edm import (
     aggregate_settings,
@@ -28,6 +28,7 @@ from tapir.app.mapping_edm import (
     refresh_names,
     remembered_names,
 )
+from tapir.app.watchers import Watchers, telemetry_settings
 from tapir.minimiser.account import Ledger
 from tapir.minimiser.novelty import RecentNames
 from tapir.services.control.edm import EdmRefs
@@ -46,12 +47,17 @@ from tapir.services.uplink.newnames import ConfigureNewNames, NewNames
 from tapir.services.uplink.session import MqttSession
 from tapir.services.uplink.session_messages import ConfigureSession
 from tapir.services.uplink.session_settings import MqttSettings
+from tapir.services.uplink.telemetry import ConfigureTelemetry, Telemetry, TelemetrySettings
+from tapir.services.uplink.telemetry_edm import EdmTelemetryRefs
 from tapir.store.state import StateDirectory
 
 _SESSION_MAILBOX: Final = MailboxSpec(capacity=256, overflow=Overflow.WAIT)
 """Who publishes waits for the session, and the session waits for nobody."""
 _TOLD: Final = MailboxSpec(capacity=64, overflow=Overflow.REJECT)
 """For who is told that there is something to do, and looks by himself, too."""
+
+_HEARS: Final = MailboxSpec(capacity=256, overflow=Overflow.REJECT)
+"""For who is told by everybody, and must not make anybody wait."""
 
 _PATIENCE: Final = 60.0
 """seconds for an actor to take new settings: a list is read, a key derived, an interval written"""
@@ -71,13 +77,11 @@ _log = logging.getLogger("tapir.edm")
 class EdmTree:
     """The supervisors of EDM, made and changed."""
 
-    def __init__(
-        self, *, system: ActorSystem, state: StateDirectory, facts: ProcessFacts, events: ActorRef[Any] | None
-    ) -> None:
+    def __init__(self, *, system: ActorSystem, state: StateDirectory, facts: ProcessFacts, watchers: Watchers) -> None:
         self._system = system
         self._state = state
         self._facts = facts
-        self._events = events
+        self._events = watchers.events
         self._ledger = Ledger()
         self._holder = SeenHolder()
         self._secret = os.urandom(_SECRET)
@@ -89,6 +93,8 @@ class EdmTree:
         self._mqtt = system.ref("edm-uplink/mqtt")
         self._newnames = system.ref("edm-uplink/newnames")
         self._aggregates = system.ref("edm-uplink/aggregates")
+        self._telemetry = system.ref("edm-uplink/telemetry")
+        watchers.listen(self._telemetry)
         # What the next incarnations start with: a crash must not undo a reload.
         self._config: EdmConfig | None = None
 
@@ -112,6 +118,7 @@ class EdmTree:
             newnames=self._newnames if connected else None,
             mqtt=self._mqtt if connected else None,
             metrics=self._metrics,
+            telemetry=self._telemetry,
         )
 
     async def reconfigure(self, config: EdmConfig) -> None:
@@ -127,6 +134,8 @@ class EdmTree:
             await self._newnames.ask(ConfigureNewNames(settings=newname_settings(config)), timeout=_PATIENCE)
         sending = aggregate_settings(config, self._facts.version)
         await self._aggregates.ask(ConfigureAggregates(settings=sending), timeout=_PATIENCE)
+        telling = self._telemetry_settings(config)
+        await self._telemetry.ask(ConfigureTelemetry(settings=telling), timeout=_PATIENCE)
         await self._novelty.ask(ConfigureNovelty(settings=novelty_settings(config)), timeout=_PATIENCE)
         await self._minimiser.ask(ConfigureMinimiser(settings=minimiser_settings(config)), timeout=_PATIENCE)
 
@@ -216,8 +225,30 @@ class EdmTree:
             name="edm-uplink",
             strategy=Strategy.ONE_FOR_ONE,
             intensity=_INTENSITY,
-            children=(*events, aggregates),
+            children=(*events, aggregates, self._telemetry_sender(beginning)),
         )
+
+    def _telemetry_sender(self, beginning: EdmConfig) -> ActorSpec[Any]:
+        connected = beginning.broker is not None
+        refs = EdmTelemetryRefs(
+            ledger=self._ledger,
+            events=self._events,
+            input=self._input,
+            minimiser=self._minimiser,
+            novelty=self._novelty,
+            aggregates=self._aggregates,
+            newnames=self._newnames if connected else None,
+            mqtt=self._mqtt if connected else None,
+        )
+        return ActorSpec(
+            name="telemetry",
+            factory=lambda: Telemetry(self._telemetry_settings(self._config or beginning), refs=refs),
+            mailbox=_HEARS,
+            backoff=_BACKOFF,
+        )
+
+    def _telemetry_settings(self, config: EdmConfig) -> TelemetrySettings:
+        return telemetry_settings(config.telemetry, connected=config.broker is not None, version=self._facts.version)
 
     def _events_sender(self, beginning: EdmConfig, session: MqttSettings) -> tuple[ActorSpec[Any], ...]:
         return (

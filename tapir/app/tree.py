@@ -6,7 +6,7 @@
     ├── evaluator (rest for one)    lists ─▶ policy                                               POP
     ├── uplink (one for one)        mqtt, global, telemetry                                       POP
     ├── sources (one for one)       tapir:local, and an actor for each source, by its origin      POP
-    ├── edm-uplink (one for one)    mqtt, newnames, aggregates                                    EDM
+    ├── edm-uplink (one for one)    mqtt, newnames, aggregates, telemetry                         EDM
     └── edm (one for one)           novelty, minimiser, input, metrics                            EDM
 
 They start in this order and stop in the reverse one: nothing flows into what has stopped. Refs are made first and the
@@ -82,7 +82,7 @@ class Tree:
             # Here, since a POP alone does without EDM's libraries and their memory.
             from tapir.app.edm import EdmTree
 
-            self._edm = EdmTree(system=self._system, state=self._state, facts=self._facts, events=self._watchers.events)
+            self._edm = EdmTree(system=self._system, state=self._state, facts=self._facts, watchers=self._watchers)
             edm = self._edm.specify(setup.edm)
         return SupervisorSpec(
             name="tapir",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from actors import ActorRef, ActorSpec, ActorSystem, MailboxSpec, Overflow
-from tapir.app.config import CertificatesConfig, Config
+from tapir.app.config import CertificatesConfig, Config, TelemetryConfig
 from tapir.services.control.certificates import (
     CertificateKeeper,
     CertificateSettings,
@@ -74,7 +74,7 @@ class Watchers:
 
     def telemetry_sender(self, config: Config, refs: TelemetryRefs) -> ActorSpec[Any]:
         """Keeps the component status; publishes it where `config` says so."""
-        settings = _telemetry_settings(config, self._version)
+        settings = _telemetry_of(config, self._version)
         self.listen(self.telemetry)
         return ActorSpec(
             name="telemetry", factory=lambda: Telemetry(self._telling or settings, refs=refs), mailbox=_TOLD
@@ -87,7 +87,7 @@ class Watchers:
 
     async def reconfigure_telemetry(self, config: Config) -> None:
         """Hand over how the component status is published. Raises ActorError."""
-        self._telling = _telemetry_settings(config, self._version)
+        self._telling = _telemetry_of(config, self._version)
         await self.telemetry.ask(ConfigureTelemetry(settings=self._telling), timeout=_PATIENCE)
 
 
@@ -98,14 +98,18 @@ def _certificate_settings(config: CertificatesConfig) -> CertificateSettings:
     )
 
 
-def _telemetry_settings(config: Config, version: str) -> TelemetrySettings:
-    telemetry, connected = config.telemetry, config.mqtt is not None
-    if telemetry is None:
+def telemetry_settings(config: TelemetryConfig | None, *, connected: bool, version: str) -> TelemetrySettings:
+    """How the status of a component is published; without `config` it is kept, and told to who asks."""
+    if config is None:
         return TelemetrySettings(version=version, connected=connected)
     return TelemetrySettings(
         version=version,
         connected=connected,
-        signing=SigningSettings(topic=telemetry.topic, key=telemetry.signing_key, certificate=telemetry.certificate),
-        interval=float(telemetry.interval),
-        heartbeat=float(telemetry.heartbeat),
+        signing=SigningSettings(topic=config.topic, key=config.signing_key, certificate=config.certificate),
+        interval=float(config.interval),
+        heartbeat=float(config.heartbeat),
     )
+
+
+def _telemetry_of(config: Config, version: str) -> TelemetrySettings:
+    return telemetry_settings(config.telemetry, connected=config.mqtt is not None, version=version)
