@@ -15,6 +15,7 @@ from typing import Any, Final
 import attrs
 import pytest
 import trio
+from edm import CLIENT, Edm, answer_frame, read_histograms, sessions_in
 from framestreams import file_octets, write_file
 from peers import wait_until
 
@@ -261,3 +262,82 @@ def test_the_bar_is_for_terminals_only(file: Path, path: Path) -> None:
     assert done.returncode == 0
     assert b"replay" in done.stdout
     assert b"\x1b[" in done.stdout
+
+
+# Into files of one's own
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    """Answers for a known name and two others, a query, and one that is no dnstap."""
+    frames = [
+        *(answer_frame("known.example") for _ in range(1000)),
+        *(answer_frame(f"new{number}.example") for number in (1, 2, 1, 2, 1)),
+        b"no dnstap",
+    ]
+    write_file(tmp_path / "answers.fstrm", frames)
+    return tmp_path / "answers.fstrm"
+
+
+def into(edm: Edm, file: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    edm.write_config()
+    return run(file, "--config-dir", edm.config_dir, "--into", folder, *words)
+
+
+def test_into_a_folder_it_does_what_the_service_does(edm: Edm, answers: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "replayed"
+    done = into(edm, answers, folder, "--json")
+    assert (done.returncode, done.stderr) == (0, b"")
+    document = json.loads(done.stdout)
+    assert document["account"] == {
+        "received": 1006,
+        "minimised.histogram": 1000,
+        "minimised.other": 5,
+        "malformed.protobuf": 1,
+    }
+    assert (document["frames"], document["ending"], document["outcome"]) == (1006, "stopped", "")
+    written = [folder / name for name in document["files"]]
+    assert sorted(written) == sorted(folder.rglob("*.parquet"))
+    histograms = [path for path in written if path.name.startswith("dns_histogram")]
+    assert read_histograms(histograms)["known.example."]["a_count"] == 1000
+    sessions = sessions_in(path for path in written if path not in histograms)
+    assert len(sessions) == 5
+    assert CLIENT not in {row["source_ipv4"] for row in sessions}
+    names = [json.loads(line) for line in (folder / "new-names.jsonl").read_text().splitlines()]
+    assert sorted(event["qname"] for event in names) == ["new1.example.", "new2.example."]
+    assert document["new_names"] == 2
+    assert not edm.data_dir.exists()
+    # What it has seen it remembers.
+    again = into(edm, answers, folder)
+    assert again.returncode == 0
+    lines = again.stdout.decode().splitlines()
+    assert lines[0] == f"1,006 frames from {answers}"
+    assert ["minimised", "histogram", "1,000"] in [line.split() for line in lines]
+    assert f"0 new names in {folder}/new-names.jsonl" in lines
+    assert len((folder / "new-names.jsonl").read_text().splitlines()) == 2
+
+
+def test_into_a_folder_says_what_is_wrong(edm: Edm, answers: Path, tmp_path: Path) -> None:
+    def wrong(file: Path, folder: Path, *words: str) -> tuple[int, str]:
+        done = into(edm, file, folder, *words)
+        return done.returncode, done.stderr.decode()
+
+    assert wrong(answers, edm.data_dir) == (
+        2,
+        f"tapir: {edm.data_dir} is the data-dir of the service; name another folder\n",
+    )
+    assert wrong(answers, tmp_path / "out", "--to", "unix:/x") == (2, "tapir: --to and --into exclude each other\n")
+    assert wrong(answers, answers / "below") == (1, f"tapir: {answers}/below: Not a directory\n")
+    assert wrong(tmp_path / "none", tmp_path / "out") == (1, f"tapir: {tmp_path}/none: No such file or directory\n")
+    answers.write_bytes(answers.read_bytes()[:-15])
+    code, text = wrong(answers, tmp_path / "out")
+    assert code == 2
+    assert "cut short: the last 10 octets are no whole frame; the 1005 frames before that were used" in text
+    edm.well_known.unlink()
+    code, text = wrong(answers, tmp_path / "out")
+    assert code == 2
+    assert f"tapir: lists of EDM: {edm.well_known}" in text or str(edm.well_known) in text
+    edm.keys["cryptopan-key"] = ""
+    code, text = wrong(answers, tmp_path / "out")
+    assert code == 2
+    assert "cryptopan-key" in text

@@ -3,12 +3,14 @@
 import json
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
 from tapir.app.cli import commands
 from tapir.app.cli.client import ConsoleClient
@@ -64,12 +66,26 @@ def replay_command(
         str | None,
         typer.Option("--to", metavar="INPUT", help="unix:PATH or tcp:HOST:PORT; default: the configured input."),
     ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="DIR", help="Minimise here instead, into files below DIR; nothing is sent."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send the frames of a file to an EDM that runs. The exit code is 2 when not all of the file could be used."""
-    from tapir.app.cli.edm_replay import replay  # the other commands start without it
+    """Send the frames of a file to an EDM that runs, or minimise them into files.
 
-    raise typer.Exit(replay(file, config_dir, to=to, as_json=as_json))
+    The exit code is 2 when not all of the file could be used.
+    """
+    from tapir.app.cli.edm_replay import replay  # the other commands start without these
+
+    if into is None:
+        raise typer.Exit(replay(file, config_dir, to=to, as_json=as_json))
+    if to is not None:
+        print("tapir: --to and --into exclude each other", file=sys.stderr)
+        raise typer.Exit(commands.WRONG_INPUT)
+    from tapir.app.cli.edm_into import replay_into
+
+    raise typer.Exit(replay_into(file, config_dir, into, as_json=as_json))
 
 
 def _find(config_dir: Path, state_dir: Path | None) -> Path:
@@ -101,11 +117,15 @@ def watch(state_dir: Path, *, interval: int, as_json: bool) -> int:
             return commands.DONE
         before: dict[str, Any] | None = None
         screen = commands.screen()
-        with Live(console=screen, screen=sys.stdout.isatty(), auto_refresh=False) as live:
+        with Live(console=screen, screen=True, auto_refresh=False) if screen.is_terminal else nullcontext() as live:
             async for item in client.stream("edm-watch", interval=interval):
                 document = item["data"]
-                rows = max(3, min(_NAMES, screen.size.height - _ABOVE)) if sys.stdout.isatty() else _NAMES
-                live.update(render_watch(document, pace_of(document, before), rows=rows), refresh=True)
+                rows = max(3, min(_NAMES, screen.size.height - _ABOVE)) if live else _NAMES
+                look = render_watch(document, pace_of(document, before), rows=rows)
+                if live:
+                    live.update(look, refresh=True)
+                else:
+                    screen.print(look, Text(""))  # look after look, for who keeps them
                 before = document
         return commands.DONE
 
