@@ -12,17 +12,15 @@ come stay in the mailbox, their senders wait, and whoever asks is answered never
 """
 
 import traceback
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from actors import Actor, ActorRef, Context, Delivery, MailboxSpec, Overflow, Reply, StopReason
+from actors import Actor, ActorRef, Context, MailboxSpec, Overflow, Reply, StopReason
 from tapir.codec.cryptopan import CryptopanError
 from tapir.codec.edmnames import until_next_minute
-from tapir.codec.newqname import Sightings
 from tapir.minimiser.account import Fate, Ledger
 from tapir.minimiser.novelty import RecentNames
 from tapir.model.blocks import FrameBlock
@@ -37,8 +35,8 @@ from tapir.model.messages.edm import (
     RotateNow,
 )
 from tapir.model.messages.events import EventKind
+from tapir.services.ingest.hand import IN_HAND, Hand
 from tapir.services.ingest.lists import Loaded, load_lists
-from tapir.services.ingest.messages import NamesSighted
 from tapir.services.ingest.minimiseropening import begin_work, prepare, spool_folder
 from tapir.services.ingest.minimisersettings import (
     ConfigureMinimiser,
@@ -51,7 +49,7 @@ from tapir.services.ingest.minimiserstatus import status_of
 from tapir.services.ingest.minimiservoice import Voice
 from tapir.services.ingest.rotation import is_early
 from tapir.services.ingest.telling import Telling
-from tapir.services.ingest.thread import Job, WorkThread
+from tapir.services.ingest.thread import WorkThread
 from tapir.services.ingest.unwritten import HISTOGRAM, Unwritten, left_spool
 from tapir.services.ingest.work import DUMP, SPOOL, Done, PipelineWork
 from tapir.services.ingest.writing import Writer
@@ -63,8 +61,6 @@ if TYPE_CHECKING:
 __all__ = ["MAILBOX", "ConfigureMinimiser", "Minimiser", "MinimiserSettings"]
 
 MAILBOX: Final = MailboxSpec(capacity=4, overflow=Overflow.WAIT)
-IN_HAND: Final = 3
-"""blocks that the thread has, or that are not settled yet"""
 _OUTSTANDING: Final = IN_HAND + 5
 """pieces of work for the thread; questions and rotations are some, too"""
 _WAITS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -108,9 +104,8 @@ class Minimiser(Actor[MinimiserMessage]):
         self._writer = Writer(
             files=self._files, spools=self._spools, secret=secret, voice=self._voice, written=self._tell_written
         )
-        self._hand: deque[tuple[int, Job[Done]]] = deque()
-        self._more = trio.Event()
-        self._settled = trio.lowlevel.ParkingLot()
+        self._hand: Hand | None = None
+        self._ready = trio.Event()
         self._changed = trio.Event()
         self._turn = trio.Lock()
         """for whoever ends an interval, or changes what it works by"""
@@ -121,7 +116,6 @@ class Minimiser(Actor[MinimiserMessage]):
         """files of the running interval that were put aside before its end"""
         self._statistics: PipelineStatistics | None = None
         self._begun_at = 0
-        self._failed_blocks = 0
 
     async def started(self, ctx: Context[MinimiserMessage]) -> None:
         """Take no frame yet, and try to begin."""
@@ -149,32 +143,42 @@ class Minimiser(Actor[MinimiserMessage]):
     async def stopping(self, ctx: Context[MinimiserMessage], reason: StopReason) -> None:
         """Minimise what is in hand, and write the last interval; what there is no time for is dropped and counted."""
         try:
-            if self._work is not None:
-                # Behind the blocks in hand, all of which are done when this is.
-                await self._thread.run(self._work.finish, ctx.now(), _tick())
-                self._collect(ctx)
-            await self._thread.stop()
-            await self._writer.flush(ctx)
+            await self._finish(ctx)
         finally:
-            for sightings in self._settle_done(ctx):
-                self._hand_over(sightings)
-            lost = Fate.FAILED if reason is StopReason.CRASHED else Fate.STOPPED
-            self._ledger.settle({lost: sum([frames for frames, _ in self._hand])})
-            self._hand.clear()
+            if self._hand is not None:
+                self._hand.let_go(Fate.FAILED if reason is StopReason.CRASHED else Fate.STOPPED)
             if reason is not StopReason.CRASHED:
                 # The input has stopped before: what else is in flight stands in a mailbox that nobody reads any more.
                 self._ledger.settle({Fate.STOPPED: self._ledger.account().in_flight})
             self._writer.give_up(ctx)
 
+    async def _finish(self, ctx: Context[MinimiserMessage]) -> None:
+        job = None
+        if self._work is not None:
+            # Behind the blocks in hand, all of which are done when this is.
+            job = await self._thread.put(self._work.finish, ctx.now(), _tick())
+        await self._thread.stop()
+        self._collect(ctx)
+        await self._writer.flush(ctx)
+        if job is not None:
+            job.result()
+
     # -- beginning
 
     async def _run(self, ctx: Context[MinimiserMessage]) -> None:
-        work = await self._open(ctx)
-        self._work = work
+        work = self._work = await self._open(ctx)
+        hand = self._hand = Hand(
+            self._ledger,
+            self._recent,
+            self._novelty,
+            done=partial(self._note_done, ctx),
+            failed=partial(self._note_failed, ctx),
+        )
         ctx.hold(None)
+        self._ready.set()
         ctx.log.info("minimising begins")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._settle, ctx)
+            nursery.start_soon(hand.run, partial(ctx.hold, None))
             nursery.start_soon(self._rotate_each_minute, ctx, work)
             nursery.start_soon(self._look, ctx)
 
@@ -236,70 +240,28 @@ class Minimiser(Actor[MinimiserMessage]):
     # -- frames
 
     async def _take(self, ctx: Context[MinimiserMessage], block: FrameBlock) -> None:
-        work = self._work
+        work, hand = self._work, self._hand
         try:
-            if work is None:
+            if work is None or hand is None:
                 raise AssertionError("frames came while they are held back")
             job = await self._thread.put(work.process, block, ctx.now(), _tick())
         except BaseException:
             self._ledger.settle({Fate.STOPPED: len(block)})
             raise
-        self._hand.append((len(block), job))
-        self._more.set()
-        if len(self._hand) >= IN_HAND:
+        hand.add(len(block), job)
+        if hand.full:
             ctx.hold(FramesReceived)
 
-    async def _settle(self, ctx: Context[MinimiserMessage]) -> None:
-        while True:
-            while self._hand:
-                await self._hand[0][1].wait_done()
-                told = self._settle_done(ctx)
-                ctx.hold(None)
-                try:
-                    while told:
-                        await self._tell_sighted(told[0])
-                        told.popleft()
-                except BaseException:
-                    for sightings in told:
-                        self._recent.forget(sightings.name_hash)
-                    raise
-            self._more = trio.Event()
-            await self._more.wait()
-
-    def _settle_done(self, ctx: Context[MinimiserMessage]) -> deque[Sightings]:
-        """Settle the blocks that are done; what novelty is to be told of them."""
-        sighted: deque[Sightings] = deque()
-        while self._hand and self._hand[0][1].done:
-            frames, job = self._hand.popleft()
-            try:
-                done = job.result()
-            except Exception as exc:  # noqa: BLE001 - of this block only, and the next one may be a better one
-                self._ledger.settle({Fate.FAILED: frames})
-                self._say_failed(ctx, exc)
-                continue
-            self._ledger.settle(done.fates)
-            if done.sightings is not None:
-                sighted.append(done.sightings)
-            if done.hook is not None:
-                self._voice.note(ctx.log, "dnstap", done.hook, now=ctx.now(), kind=EventKind.DNSTAP_HOOK)
-            for concern, trouble in done.troubles.items():
-                subject, holds, kind = _TROUBLES[concern]
-                text = f"{trouble}; {holds}" if trouble else ""
-                self._voice.note(ctx.log, subject, text, now=ctx.now(), kind=kind)
+    def _note_done(self, ctx: Context[MinimiserMessage], done: Done) -> None:
         self._collect(ctx)
-        self._settled.unpark_all()
-        return sighted
+        if done.hook is not None:
+            self._voice.note(ctx.log, "dnstap", done.hook, now=ctx.now(), kind=EventKind.DNSTAP_HOOK)
+        for concern, trouble in done.troubles.items():
+            subject, holds, kind = _TROUBLES[concern]
+            text = f"{trouble}; {holds}" if trouble else ""
+            self._voice.note(ctx.log, subject, text, now=ctx.now(), kind=kind)
 
-    async def _tell_sighted(self, sightings: Sightings) -> None:
-        if await self._novelty.tell(NamesSighted(sightings=sightings)) is not Delivery.DELIVERED:
-            self._recent.forget(sightings.name_hash)
-
-    def _hand_over(self, sightings: Sightings) -> None:
-        if self._novelty.tell_nowait(NamesSighted(sightings=sightings)) is not Delivery.DELIVERED:
-            self._recent.forget(sightings.name_hash)
-
-    def _say_failed(self, ctx: Context[MinimiserMessage], exc: Exception) -> None:
-        self._failed_blocks += 1
+    def _note_failed(self, ctx: Context[MinimiserMessage], exc: Exception) -> None:
         place = traceback.extract_tb(exc.__traceback__)[-1:]
         where = "".join([f" in {frame.name}, line {frame.lineno}" for frame in place])
         # Not what it says: that may be what stood in a frame.
@@ -392,15 +354,15 @@ class Minimiser(Actor[MinimiserMessage]):
             reply.send(None)
 
     async def _answer_rotated(self, ctx: Context[MinimiserMessage], reply: Reply) -> None:
-        if self._work is None:
+        with trio.move_on_after(_PATIENCE):
+            await self._ready.wait()
+        if self._work is None or self._hand is None:
             now = ctx.now()
             reply.send(Rotated(start=now, stop=now, trouble=self._voice.trouble or "nothing is minimised yet"))
             return
-        received = self._ledger.account().received
         with trio.move_on_after(_PATIENCE):
             # What came before it is in the files, also where it overtook that in the mailbox.
-            while (account := self._ledger.account()).received - account.in_flight < received:
-                await self._settled.park()
+            await self._hand.wait_settled(self._ledger.account().received)
         start, stop, files = await self._rotate(ctx, self._work)
         for unwritten in files:
             await unwritten.tried.wait()
@@ -431,7 +393,10 @@ class Minimiser(Actor[MinimiserMessage]):
         reply.send(status)
 
     async def _answer_busy(self, reply: Reply, count: int) -> None:
-        busy = () if self._work is None else await self._thread.run(self._work.busy, count)
+        busy: tuple[tuple[str, int], ...] = ()
+        if self._work is not None:
+            with trio.move_on_after(_PATIENCE):
+                busy = await self._thread.run(self._work.busy, count)
         reply.send(tuple([BusyName(name=name, responses=responses) for name, responses in busy]))
 
 
