@@ -131,7 +131,7 @@ class Rig:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.system.run, self.tree)
             with trio.fail_after(20):
-                while begun and not (await self.status()).interval_started_at:
+                while begun and not (await self.status()).interval_started_at:  # noqa: ASYNC110 - as below
                     await trio.sleep(0.001)
             yield
             self.system.request_stop()

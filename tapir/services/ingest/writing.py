@@ -87,7 +87,7 @@ class Writer:
                 if unwritten.lost:
                     continue
                 subject = _REPLAYS if unwritten.from_spool else _SUBJECTS[unwritten.kind]
-                if subject in failed:
+                if subject in failed and (unwritten.rows or unwritten.from_spool):
                     # Not past one that waits: they are written in order.
                     unwritten.trouble = failed[subject]
                 else:
