@@ -5,7 +5,6 @@ counted there as ignored or malformed is so here. Kernels do both, and hold no i
 a row a frame, and places in the block's own octets.
 """
 
-from collections.abc import Iterator
 from enum import IntEnum, IntFlag
 from typing import Final
 
@@ -129,7 +128,7 @@ class DecodedBlock:
     """type, class and name are of the first question"""
     qclass: Shorts
     questions: Shorts
-    """how many there are; see `questions_of`"""
+    """how many there are"""
     answers: Shorts
     """records that are there, whatever the header says"""
     authorities: Shorts
@@ -284,25 +283,6 @@ def _key(secret: bytes) -> memoryview:
     if len(secret) != 16:
         raise ValueError(f"a key of SipHash has 16 octets, not {len(secret)}")
     return np.frombuffer(secret, dtype="<u8").astype(np.uint64).data
-
-
-@attrs.frozen(kw_only=True)
-class Question:
-    """One question of a DNS message; the name is in wire form, as it was sent."""
-
-    name: bytes
-    qtype: int
-    qclass: int
-
-
-def questions_of(wire: bytes) -> Iterator[Question]:
-    """All questions of a DNS message that decoded well: for the few that have more than one."""
-    count = int.from_bytes(wire[4:6]) if len(wire) > 12 else 0
-    at = 12
-    for _ in range(count):
-        name, at = expand_name(wire, at)
-        yield Question(name=name, qtype=int.from_bytes(wire[at : at + 2]), qclass=int.from_bytes(wire[at + 2 : at + 4]))
-        at += 4
 
 
 def expand_name(wire: bytes, at: int) -> tuple[bytes, int]:

@@ -300,7 +300,9 @@ def _addresses(block: DecodedBlock, rows: Rows) -> tuple[AddressColumn, AddressC
 
 
 def _address(addresses: AddressColumn, row: int) -> bytes:
-    return addresses.octets[row, : int(addresses.sizes[row])].tobytes()
+    """One of a column; what is longer than an address is left out, as the column has none of it."""
+    size = int(addresses.sizes[row])
+    return addresses.octets[row, :size].tobytes() if size <= addresses.octets.shape[1] else b""
 
 
 def _without_client_subnets(block: DecodedBlock, rows: Rows) -> DecodedBlock:

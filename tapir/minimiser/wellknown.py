@@ -7,14 +7,16 @@ never looks at it again: it cannot be stale, and the file may go. A list of 100,
 The list of question names to ignore is looked up the same way.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+import tapir.kernels.questions
 from tapir.codec.columns import concatenated
 from tapir.codec.dawg import Dawg, DawgError
-from tapir.codec.dnstap import DecodedBlock, hashes_of, questions_of
+from tapir.codec.dnstap import DecodedBlock, hashes_of
 from tapir.codec.edmfiles import EXACT, WILDCARD
 from tapir.kernels.wellknown import NameIndex
 from tapir.model.blocks import NameBlock
@@ -24,6 +26,8 @@ _MOST: Final = 10_000_000
 _OCTETS: Final = 1 << 30
 """A few octets of a file can stand for words without end, so these are counted."""
 _STAR: Final = b"\x01*"
+_PART: Final = 1 << 16
+"""octets of names that are looked up at once, where messages have more questions than one"""
 
 
 class WellKnownNames:
@@ -79,9 +83,13 @@ class WellKnownNames:
     def ask_all(self, block: DecodedBlock, outcomes: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which frames ask for a name that is here in any of their questions (edm.md §5.2)."""
         found = self.rows_of(block, outcomes) >= 0
-        for row in np.flatnonzero((block.questions > 1) & ~found & (outcomes == 0)).tolist():
-            names = (question.name.lower() for question in questions_of(block.wire(row)))
-            found[row] = any(self.find(name) is not None for name in names)
+        rows = np.flatnonzero((block.questions > 1) & ~found & (outcomes == 0))
+        if len(rows):
+            for owners, names in _all_questions(block, rows):
+                data, offsets = np.frombuffer(names.data, np.uint8), np.frombuffer(names.offsets, np.uint32)
+                hashes = hashes_of(names, self._secret)
+                asked = self.lookup(data, offsets[:-1], np.diff(offsets), hashes, np.zeros(len(names), np.uint8)) >= 0
+                found[rows[owners[asked]]] = True
         return found
 
     def text(self, row: int) -> str:
@@ -93,6 +101,26 @@ class WellKnownNames:
         value = int(hashes_of(NameBlock.of((Name(name),)), self._secret)[0])
         row: int = self._index.find(name, value)
         return None if row < 0 else row
+
+
+def _all_questions(block: DecodedBlock, rows: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.uint32], NameBlock]]:
+    """The names of all questions in these rows, some thousands at once; each with the number of its row among `rows`.
+
+    Raises ValueError for a row that has no DNS message.
+    """
+    wire_at, wire_length = block.wire_at[rows], block.wire_length[rows]
+    state = np.zeros(4, np.int64)
+    octets = np.empty(_PART, np.uint8)
+    offsets = np.empty(_PART // 16 + 1, np.uint32)
+    owners = np.empty(_PART // 16, np.uint32)
+    data = memoryview(block.frames.data)
+    while count := tapir.kernels.questions.unfold(
+        data, wire_at.data, wire_length.data, state.data, octets.data, offsets.data, owners.data
+    ):
+        if count < 0:
+            raise ValueError("a DNS message that decoded is none")
+        size = int(offsets[count])
+        yield owners[:count], NameBlock(data=octets[:size].tobytes(), offsets=offsets[: count + 1].tobytes())
 
 
 def no_names(secret: bytes) -> WellKnownNames:

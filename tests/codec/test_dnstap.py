@@ -1,18 +1,13 @@
 """dnstap blocks: what the libraries of the existing EDM make of the same octets, and the ways into a block."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dnstap_frames import CLIENT_RESPONSE, dns_message, frame, question, record, response
-from dnstap_oracle import NotDns, parse_dns
-from dnstap_strange import Strange
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tapir.codec.dnstap import Outcome, Question, decode, expand_name, hashes_of, questions_of
+from tapir.codec.dnstap import Outcome, decode, expand_name, hashes_of
 from tapir.codec.rdata import FIELDS
 from tapir.model.blocks import EMPTY_NAMES, FrameBlock
 from tapir.model.names import parse_name
@@ -101,13 +96,8 @@ def test_a_secret_has_sixteen_octets(secret: bytes) -> None:
 # -- several questions
 
 
-def test_all_questions_are_told() -> None:
+def test_all_questions_are_counted() -> None:
     wire = dns_message([question(b"\1A\0"), question(b"\1b\xc0\x0c", 28, 3), b"\xc0\x0c"])
-    assert list(questions_of(wire)) == [
-        Question(name=b"\1A\0", qtype=1, qclass=1),
-        Question(name=b"\1b\1A\0", qtype=28, qclass=3),
-        Question(name=b"\1A\0", qtype=0, qclass=0),
-    ]
     block = decode(FrameBlock.of([frame(response_message=wire)]), SECRET)
     assert (block.outcome[0], block.questions[0]) == (Outcome.OK, 3)
 
@@ -115,16 +105,6 @@ def test_all_questions_are_told() -> None:
 def test_one_bad_name_of_several_spoils_the_message() -> None:
     wire = dns_message([question(b"\1A\0"), question(b"\x40b\0")])
     assert decode(FrameBlock.of([frame(response_message=wire)]), SECRET).outcome[0] == Outcome.UNPARSABLE
-
-
-@given(st.integers(0, 2**64 - 1))
-def test_questions_are_those_of_the_oracle(seed: int) -> None:
-    wire = Strange(random.Random(seed)).dns_message()
-    try:
-        wanted = parse_dns(wire).questions
-    except NotDns:
-        return
-    assert [(one.name, one.qtype, one.qclass) for one in questions_of(wire)] == list(wanted)
 
 
 @pytest.mark.parametrize("wire", [b"", b"\1", b"\1a", b"\x40", b"\xc0\0", b"\xc0", b"\xc0\2\xc0\0", b"\xff\xff"])

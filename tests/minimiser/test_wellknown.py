@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from dnstap_frames import dns_message, frame, question, response
@@ -274,6 +275,28 @@ def test_a_name_in_any_question_counts() -> None:
     assert not block.outcome.any()
     assert index.ask_all(block, block.outcome).tolist() == [True, True, True, False, True]
     assert index.ask_all(block, np.ones(5, np.uint8)).tolist() == [False] * 5
+
+
+def test_a_name_in_the_last_of_thousands_of_questions_counts() -> None:
+    index = index_of("example.com.")
+    # More than are looked up at once, by number and by octets.
+    many, long = [question(b"\xc0\x0c")] * 9000, [question(b"\3abc\xc0\x0c")] * 9000
+    last = question(b"\7Example\3com\0")
+    messages = [
+        dns_message([question(b"\x3f" + b"x" * 63 + b"\0"), *more]) for more in (many, [*many, last], [*long, last])
+    ]
+    block = decode(FrameBlock.of([frame(response_message=message) for message in messages]), SECRET)
+    assert index.ask_all(block, block.outcome).tolist() == [False, True, True]
+
+
+def test_a_message_that_is_none_is_refused() -> None:
+    index = index_of("example.com.")
+    block = decode(FrameBlock.of([frame(response_message=dns_message([question(b"\1a\0")] * 2))]), SECRET)
+    broken = attrs.evolve(block, wire_length=block.wire_length - np.uint32(4))
+    assert index.ask_all(broken, block.outcome).tolist() == [False]
+    broken = attrs.evolve(block, wire_length=block.wire_length - np.uint32(5))
+    with pytest.raises(ValueError, match="is none"):
+        index.ask_all(broken, block.outcome)
 
 
 @pytest.mark.upstream
