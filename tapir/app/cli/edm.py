@@ -121,7 +121,7 @@ def watch(state_dir: Path, *, interval: int, as_json: bool) -> int:
             async for item in client.stream("edm-watch", interval=interval):
                 document = item["data"]
                 rows = max(3, min(_NAMES, screen.size.height - _ABOVE)) if live else _NAMES
-                look = render_watch(document, pace_of(document, before), rows=rows)
+                look = render_watch(document, pace_of(document, before), rows=rows, width=screen.width)
                 if live:
                     live.update(look, refresh=True)
                 else:

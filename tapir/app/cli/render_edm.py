@@ -12,6 +12,9 @@ from tapir.app.cli.figures import count, octets, rate
 from tapir.app.cli.render import age, clock_time, duration, minute, style
 
 _LABEL: Final = 12
+_SHORTEST: Final = 22
+_FIGURES: Final = 40
+"""what stands beside the names of both lists in a line"""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,13 +50,14 @@ def pace_of(document: Mapping[str, Any], before: Mapping[str, Any] | None) -> Pa
     return Pace(before=before["edm"], seconds=(document["at"] - before["at"]) / 1_000_000)
 
 
-def render_watch(document: Mapping[str, Any], pace: Pace, *, rows: int) -> RenderableType:
-    """All of `tapir edm watch`, with `rows` names in each list at most."""
+def render_watch(document: Mapping[str, Any], pace: Pace, *, rows: int, width: int = 80) -> RenderableType:
+    """All of `tapir edm watch`, with `rows` names in each list at most, which are cut to fit into `width`."""
     edm, now = document["edm"], document["at"] / 1_000_000
     head = f"tapir {document['process']['version']}, pid {document['process']['pid']}, "
     head += f"{clock_time(document['at'])[:8]} UTC, event loop lag p99 {document['lag']['p99'] * 1000:.1f} ms"
     names = Table.grid(padding=(0, 4, 0, 0))
-    names.add_row(_busy(edm, rows, now=now), _newest(edm, rows, now=now))
+    room = max(_SHORTEST, (width - _FIGURES) // 2)
+    names.add_row(_busy(edm, rows, room, now=now), _newest(edm, rows, room, now=now))
     lines: list[RenderableType] = []
     for name, label, tell in _PARTS:
         part = edm.get(name)
@@ -168,22 +172,28 @@ def _frames(edm: Mapping[str, Any], pace: Pace) -> RenderableType:
     return table
 
 
-def _busy(edm: Mapping[str, Any], rows: int, *, now: float) -> RenderableType:
+def _busy(edm: Mapping[str, Any], rows: int, room: int, *, now: float) -> RenderableType:
     table = _table(("busy well-known names",), ("a second", "responses"))
     began = _number(edm, "minimiser", "interval_started_at")
     if isinstance(edm.get("busy"), list) and began is not None:
         elapsed = now - began / 1_000_000
         for each in edm["busy"][:rows]:
             pace = each["responses"] / elapsed if elapsed >= 1 else None
-            table.add_row(Text(each["name"]), rate(pace), count(each["responses"]))
+            table.add_row(_cut(each["name"], room), rate(pace), count(each["responses"]))
     return table
 
 
-def _newest(edm: Mapping[str, Any], rows: int, *, now: float) -> RenderableType:
+def _newest(edm: Mapping[str, Any], rows: int, room: int, *, now: float) -> RenderableType:
     table = _table(("newest names",), ("ago",))
     for each in (edm.get("novelty") or {}).get("newest", ())[:rows]:
-        table.add_row(Text(each["name"]), age(each["at"], now))
+        table.add_row(_cut(each["name"], room), age(each["at"], now))
     return table
+
+
+def _cut(name: str, room: int) -> Text:
+    text = Text(name)
+    text.truncate(room, overflow="ellipsis")
+    return text
 
 
 def _table(words: Iterable[str], figures: Iterable[str]) -> Table:

@@ -189,6 +189,15 @@ def test_as_many_names_as_there_is_room_for() -> None:
     assert "n3.example." not in text
 
 
+def test_a_long_name_is_cut_for_its_figures() -> None:
+    document = document_of(AT, novelty={"newest": (FreshName(name=f"{'x' * 200}.", at=AT - 3540 * SECOND),)})
+    document["edm"]["busy"] = [{"name": f"{'y' * 200}.", "responses": 1_234_567}]
+    last = printed(render_watch(document, Pace(), rows=3, width=84), width=84).splitlines()[-1]
+    assert last.rstrip() == f"{'y' * 21}…    30.9 k     1.23 M    {'x' * 21}…  59 min"
+    last = printed(render_watch(document, Pace(), rows=3, width=200), width=200).splitlines()[-1]
+    assert f"{'x' * 79}…  59 min" in last
+
+
 def test_what_was_written_is_a_path_a_line() -> None:
     rotated = Rotated(start=AT - SECOND, stop=AT, histogram="/d/h.parquet", sessions=("/d/s1.parquet", "/d/s2.parquet"))
     assert printed(render_rotated(to_plain(rotated))) == "/d/h.parquet\n/d/s1.parquet\n/d/s2.parquet\n"
