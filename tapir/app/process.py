@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -64,14 +64,20 @@ _FILE_LOGGERS: Final = {
 }
 
 
-def run_process(*, config_dir: Path, state_dir: Path | None, only: Component | None = None) -> int:
+def run_process(
+    *,
+    config_dir: Path,
+    state_dir: Path | None,
+    only: Component | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> int:
     """Run until told to stop; returns the exit code. Everything that goes wrong is logged before it returns.
 
-    Run is what the folder configures, or of it `only` that component.
+    Run is what the folder configures, or of it `only` that component; `flags` are keys of EDM with their values.
     """
     configure_logging(LogSettings(json=only is not Component.EDM and wants_json_log(config_dir)))
     try:
-        setup = load_setup(config_dir, state_dir, only=only)
+        setup = load_setup(config_dir, state_dir, only=only, flags=flags)
     except ConfigErrors as exc:
         _say_version()
         for notice in exc.notices:
@@ -97,7 +103,7 @@ def run_process(*, config_dir: Path, state_dir: Path | None, only: Component | N
     sys.setswitchinterval(_SWITCH_INTERVAL)
     give_memory_back()
     code = DONE
-    process = Process(setup=setup, state=state, state_dir=state_dir, only=only)
+    process = Process(setup=setup, state=state, state_dir=state_dir, only=only, flags=flags)
     try:
         trio.run(process.run)
         log.info("stopped")
@@ -171,10 +177,12 @@ class Process:
         state: StateDirectory,
         state_dir: Path | None,
         only: Component | None = None,
+        flags: Mapping[str, str] | None = None,
         manager: ServiceManager | None = None,
     ) -> None:
         self._setup = setup
         self._only = only
+        self._flags = flags
         self._said = setup.notices
         self._state = state
         self._state_dir = state_dir
@@ -268,7 +276,7 @@ class Process:
 
     def _load(self) -> Setup:
         running = self._setup.components
-        return load_setup(self._setup.config_dir, self._state_dir, only=self._only, running=running)
+        return load_setup(self._setup.config_dir, self._state_dir, only=self._only, running=running, flags=self._flags)
 
     async def _stay_alive(self) -> None:
         if self._manager.watchdog is None:

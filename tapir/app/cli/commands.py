@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -47,10 +47,23 @@ def find_state_dir(config_dir: Path, state_dir: Path | None, *, first: Component
     return next((folder for folder in folders if len(folders) > 1 and answers(folder)), folders[0])
 
 
-def check(config_dir: Path, state_dir: Path | None, *, as_json: bool, only: Component | None = None) -> int:
+def parse_flags(written: Sequence[str]) -> dict[str, str]:
+    """Keys of EDM from the command line, as KEY=VALUE; a KEY alone is true, as in the existing EDM."""
+    pairs = [each.partition("=") for each in written]
+    return {key.lstrip("-"): value if equals else "true" for key, equals, value in pairs}
+
+
+def check(
+    config_dir: Path,
+    state_dir: Path | None,
+    *,
+    as_json: bool,
+    only: Component | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> int:
     """Print every error and notice of the configuration; 0 when it would start."""
     try:
-        setup = load_setup(config_dir, state_dir, only=only)
+        setup = load_setup(config_dir, state_dir, only=only, flags=flags)
     except ConfigErrors as exc:
         errors = [str(error) for error in exc.errors]
         notices = [str(notice) for notice in exc.notices]

@@ -39,6 +39,10 @@ Only = Annotated[
     Component | None,
     typer.Option("--only", help="Run this component alone, of those that the folder has; default: all that are there."),
 ]
+EdmSet = Annotated[
+    list[str] | None,
+    typer.Option("--edm-set", metavar="KEY=VALUE", help="A key of EDM; counts more than environment and files."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -58,14 +62,17 @@ def _root(
 
 
 @app.command()
-def run(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, only: Only = None) -> None:
+def run(
+    config_dir: ConfigDir = DEFAULT_CONFIG_DIR, state_dir: StateDir = None, only: Only = None, edm_set: EdmSet = None
+) -> None:
     """Run the service in the foreground: a POP, EDM, or both. SIGTERM ends it, SIGHUP reloads the configuration."""
     # Until signals are listened to there is nothing to reload, and a hangup must not end the start.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # The process is imported here: the other commands start without it.
     from tapir.app.process import run_process
 
-    raise typer.Exit(run_process(config_dir=config_dir, state_dir=state_dir, only=only))
+    flags = commands.parse_flags(edm_set or ())
+    raise typer.Exit(run_process(config_dir=config_dir, state_dir=state_dir, only=only, flags=flags))
 
 
 @app.command()
@@ -73,10 +80,12 @@ def check(
     config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
     state_dir: StateDir = None,
     only: Only = None,
+    edm_set: EdmSet = None,
     as_json: AsJson = False,
 ) -> None:
     """Say all that is wrong with the configuration, or what it means."""
-    raise typer.Exit(commands.check(config_dir, state_dir, only=only, as_json=as_json))
+    flags = commands.parse_flags(edm_set or ())
+    raise typer.Exit(commands.check(config_dir, state_dir, only=only, flags=flags, as_json=as_json))
 
 
 @app.command()

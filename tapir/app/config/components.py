@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from tapir.app.config.document import FILES, MAIN
-from tapir.app.config.edm import edm_variable, load_edm
+from tapir.app.config.edm import COMMAND_LINE, edm_variable, load_edm
 from tapir.app.config.edmfile import read_toml_file
 from tapir.app.config.edmkeys import UPSTREAM_FILE
 from tapir.app.config.edmrules import compare_edm, edm_after_reload
@@ -90,10 +90,12 @@ def load_setup(
     only: Component | None = None,
     running: tuple[Component, ...] | None = None,
     environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> Setup:
     """The configuration of all components in `config_dir`, or of the one that `only` names.
 
-    `running` are those that a process runs already, which no reload changes. Raises ConfigErrors with every fault of
+    `running` are those that a process runs already, which no reload changes; `flags` are keys of EDM with their values,
+    from the command line. Raises ConfigErrors with every fault of
     all of them. Blocks as long as the file system does.
     """
     found = find_components(config_dir)
@@ -112,11 +114,14 @@ def load_setup(
             notices += exc.notices
     if Component.EDM in wanted:
         try:
-            edm = load_edm(folder / UPSTREAM_FILE, environment=os.environ if environment is None else environment)
+            variables = os.environ if environment is None else environment
+            edm = load_edm(folder / UPSTREAM_FILE, environment=variables, flags=flags)
             notices += edm.notices
         except ConfigErrors as exc:
             faults += exc.errors
             notices += exc.notices
+    elif flags:
+        faults.append(Fault(place=COMMAND_LINE, key="", text=f"sets keys of EDM, which is not run: {', '.join(flags)}"))
     notices += _left_aside(folder, found, wanted, running=running is not None, only=only)
     if faults:
         raise ConfigErrors(errors=tuple(faults), notices=tuple(notices))

@@ -21,7 +21,7 @@ from tapir.app.config.report import Invalid
 PREFIX: Final = "DNSTAPIR_EDM_"
 _CONFIG_FILE: Final = "config-file"
 _ENVIRONMENT: Final = Place(Path("environment"))
-_COMMAND_LINE: Final = Place(Path("command line"))
+COMMAND_LINE: Final = Place(Path("command line"))
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +67,7 @@ def load_edm(config_file: Path, *, environment: Mapping[str, str], flags: Mappin
         faults += _broken_rules(values, written, broken, upstream)
     notices = (*_notices(written), *_idle(values, written), *_unknown_variables(environment))
     if faults:
-        order = (upstream.path, own.path, _ENVIRONMENT.file, _COMMAND_LINE.file)
+        order = (upstream.path, own.path, _ENVIRONMENT.file, COMMAND_LINE.file)
         faults.sort(key=lambda fault: (order.index(fault.place.file), fault.place.line))
         raise ConfigErrors(errors=tuple(faults), notices=notices)
     return _configured(config_file, values, notices)
@@ -94,7 +94,7 @@ def _collect(
         file = own if key.own else upstream
         variable = edm_variable(name)
         if key.variable and name in flags:
-            found[name] = _Written(value=flags[name], is_text=True, place=_COMMAND_LINE, name=f"--{name}", folder=here)
+            found[name] = _Written(value=flags[name], is_text=True, place=COMMAND_LINE, name=f"--{name}", folder=here)
         elif key.variable and variable in environment:
             found[name] = _Written(
                 value=environment[variable], is_text=True, place=_ENVIRONMENT, name=variable, folder=here
@@ -146,7 +146,7 @@ def _unknown_in(file: TomlFile, *, own: bool) -> Iterator[Fault]:
 def _unknown_flags(flags: Mapping[str, str]) -> Iterator[Fault]:
     for name in flags:
         if name not in KEYS or not KEYS[name].variable:
-            yield Fault(place=_COMMAND_LINE, key=f"--{name}", text=f"unknown flag{_hint(name)}")
+            yield Fault(place=COMMAND_LINE, key=f"--{name}", text=f"unknown flag{_hint(name)}")
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Notice]:

@@ -124,6 +124,24 @@ def test_the_environment_reaches_edm(tmp_path: Path) -> None:
     assert setup.state_dir == Path("/elsewhere/tapir")
 
 
+def test_the_command_line_counts_most(tmp_path: Path) -> None:
+    write_edm(tmp_path)
+    flags = commands.parse_flags(["--data-dir=/there", "debug", "cryptopan-key=a=b"])
+    assert flags == {"data-dir": "/there", "debug": "true", "cryptopan-key": "a=b"}
+    setup = load_setup(tmp_path, environment={"DNSTAPIR_EDM_DATA_DIR": "/elsewhere"}, flags=flags)
+    assert setup.state_dir == Path("/there/tapir")
+    assert setup.edm is not None
+    assert setup.edm.debug
+    assert setup.edm.cryptopan_key == "a=b"
+    assert faults(tmp_path, flags={"inputunix": "x"}) == [
+        "command line: --inputunix: unknown flag; did you mean `input-unix`?"
+    ]
+    write_pop(tmp_path)
+    assert faults(tmp_path, only=Component.POP, flags=flags) == [
+        "command line: sets keys of EDM, which is not run: data-dir, debug, cryptopan-key"
+    ]
+
+
 def test_debug_of_edm_asks_for_more_of_the_log(tmp_path: Path) -> None:
     write_edm(tmp_path)
     assert load(tmp_path).log.level == "info"
