@@ -116,6 +116,8 @@ class Minimiser(Actor[MinimiserMessage]):
         """files of the running interval that were put aside before its end"""
         self._statistics: PipelineStatistics | None = None
         self._begun_at = 0
+        self._left_out = 0
+        """frames that were received here, and could not be handed in any more"""
 
     async def started(self, ctx: Context[MinimiserMessage]) -> None:
         """Take no frame yet, and try to begin."""
@@ -145,8 +147,10 @@ class Minimiser(Actor[MinimiserMessage]):
         try:
             await self._finish(ctx)
         finally:
+            lost = Fate.FAILED if reason is StopReason.CRASHED else Fate.STOPPED
+            self._ledger.settle({lost: self._left_out})
             if self._hand is not None:
-                self._hand.let_go(Fate.FAILED if reason is StopReason.CRASHED else Fate.STOPPED)
+                self._hand.let_go(lost)
             if reason is not StopReason.CRASHED:
                 # The input has stopped before: what else is in flight stands in a mailbox that nobody reads any more.
                 self._ledger.settle({Fate.STOPPED: self._ledger.account().in_flight})
@@ -246,7 +250,7 @@ class Minimiser(Actor[MinimiserMessage]):
                 raise AssertionError("frames came while they are held back")
             job = await self._thread.put(work.process, block, ctx.now(), _tick())
         except BaseException:
-            self._ledger.settle({Fate.STOPPED: len(block)})
+            self._left_out += len(block)
             raise
         hand.add(len(block), job)
         if hand.full:
