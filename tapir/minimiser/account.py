@@ -27,8 +27,6 @@ class Fate(enum.Enum):
     CLIENT = ("ignored", "client")
     CLIENT_ERROR = ("ignored", "client-error")
     """no usable client address while a list of clients to ignore is in effect"""
-    NO_LIST = ("ignored", "no-list")
-    """a list of what to ignore could not be read since the start, so nobody knows whether this is to be ignored"""
     NO_QUESTION = ("ignored", "no-question")
     QUESTION_NAME = ("ignored", "question-name")
     INVALID_NAME = ("ignored", "invalid-name")

@@ -8,7 +8,7 @@ In this order, and each step sees only what the ones before it left:
 as the existing EDM decides it, so that the same frames end as the same counts. On purpose it differs in this: addresses
 become pseudonyms only where a pseudonym is kept, which is in sessions and in the debugging dump; that dump has them in
 place of the addresses, and nothing of clients that are ignored; a DNS message that tells of the client in an EDNS
-option is kept without that (RFC 7871); and while a list of what to ignore could not be read, nothing is looked at.
+option is kept without that (RFC 7871).
 """
 
 from collections.abc import Mapping
@@ -45,14 +45,12 @@ _HOOK_EVERY: Final = 8
 _CLIENT: Final = 64
 _CLIENT_ERROR: Final = 65
 _QUESTION_NAME: Final = 66
-_NO_LIST: Final = 67
-_HISTOGRAM: Final = 68
+_HISTOGRAM: Final = 67
 _ENDS: Final[Mapping[int, Fate]] = {int(outcome): fate for outcome, fate in OUTCOMES.items()} | {
     int(Outcome.OK): Fate.OTHER,
     _CLIENT: Fate.CLIENT,
     _CLIENT_ERROR: Fate.CLIENT_ERROR,
     _QUESTION_NAME: Fate.QUESTION_NAME,
-    _NO_LIST: Fate.NO_LIST,
     _HISTOGRAM: Fate.HISTOGRAM,
 }
 
@@ -66,8 +64,6 @@ class PipelineSettings:
     """memory for pseudonyms, 0 for none; a pipeline keeps what it was made with"""
     clients: IgnoredClients = attrs.field(factory=IgnoredClients)
     ignored_names: WellKnownNames | None = None
-    closed: bool = False
-    """whether a list of what to ignore could not be read, ever: then no response is looked at"""
     threshold: int = 20
     """up to how many clients a histogram counts exactly; from the next interval on"""
     sessions: bool = False
@@ -231,12 +227,10 @@ class Pipeline:
         )
 
     def _ignore_clients(self, block: DecodedBlock, ends: NDArray[np.uint8]) -> None:
-        settings = self._settings
-        if settings.closed:
-            ends[client_rows(block)] = _NO_LIST
-        elif settings.clients.networks:
+        clients = self._settings.clients
+        if clients.networks:
             rows = client_rows(block)
-            verdicts = settings.clients.verdicts(_addresses(block, rows)[0])
+            verdicts = clients.verdicts(_addresses(block, rows)[0])
             ends[rows[verdicts == ClientVerdict.IGNORE]] = _CLIENT
             ends[rows[verdicts == ClientVerdict.UNUSABLE]] = _CLIENT_ERROR
 
@@ -261,10 +255,7 @@ class Pipeline:
         shown = ends < _CLIENT
         shown[ends == Outcome.MALFORMED] = False
         queries = np.flatnonzero(ends == Outcome.QUERY)
-        if self._settings.closed:
-            shown[queries] = False
-        else:
-            shown[queries] = self._settings.clients.verdicts(_addresses(block, queries)[0]) == ClientVerdict.PASS
+        shown[queries] = self._settings.clients.verdicts(_addresses(block, queries)[0]) == ClientVerdict.PASS
         rows = np.flatnonzero(shown)
         if not len(rows):
             return None

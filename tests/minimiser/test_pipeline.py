@@ -112,7 +112,6 @@ SETTINGS = st.fixed_dictionaries(
         "key": st.integers(0, 1),
         "networks": st.sampled_from(NETWORKS),
         "ignored": st.integers(0, 1),
-        "closed": st.sampled_from([False, False, False, True]),
         "sessions": st.booleans(),
         "debug": st.booleans(),
         "spool": st.booleans(),
@@ -122,7 +121,6 @@ PLAIN = {
     "key": 0,
     "networks": b"",
     "ignored": 0,
-    "closed": False,
     "sessions": False,
     "debug": False,
     "spool": False,
@@ -149,7 +147,6 @@ def settings_of(drawn: dict[str, Any]) -> PipelineSettings:
         pseudonym_octets=4096,
         clients=parse_ignored_clients(drawn["networks"]),
         ignored_names=IGNORED[drawn["ignored"]][0] if drawn["ignored"] else None,
-        closed=drawn["closed"],
         threshold=1000,
         sessions=drawn["sessions"],
         debug=drawn["debug"],
@@ -160,7 +157,6 @@ def settings_of(drawn: dict[str, Any]) -> PipelineSettings:
 def configure(oracle: EdmOracle, drawn: dict[str, Any]) -> None:
     oracle.networks = [ipaddress.ip_network(line) for line in drawn["networks"].decode().split()]
     oracle.ignored = IGNORED[drawn["ignored"]][1]
-    oracle.closed = drawn["closed"]
     oracle.sessions_on = drawn["sessions"]
     oracle.pseudonym = pseudonym_by(drawn["key"])
 
@@ -417,16 +413,6 @@ def test_the_wrong_hook_is_said_once() -> None:
     said = [pipeline.process(block).hook for _ in range(8 * 2 * ENOUGH // 1000)]
     (sentence,) = [one for one in said if one is not None]
     assert "198.51" not in sentence
-
-
-def test_a_list_that_was_never_read_hides_every_response() -> None:
-    pipeline = pipeline_of(closed=True, sessions=True, debug=True)
-    frames = [asked("other.test"), asked("example.com"), frame(response_message=b""), frame(message_type=5), b"\xff"]
-    processed = pipeline.process(FrameBlock.of(frames))
-    assert processed.fates == {Fate.NO_LIST: 3, Fate.QUERY: 1, Fate.PROTOBUF: 1}
-    assert processed.debug is None
-    interval = pipeline.rotate(MICROS)
-    assert (interval.histogram.responses, len(interval.sessions)) == (0, 0)
 
 
 def test_an_option_that_tells_of_the_client_is_not_kept() -> None:

@@ -52,7 +52,6 @@ class EdmOracle:
     known: NameSet
     networks: Sequence[Network] = ()
     ignored: NameSet = attrs.field(factory=NameSet)
-    closed: bool = False
     sessions_on: bool = False
     pseudonym: Callable[[bytes], bytes]
     seen: set[bytes] = attrs.field(factory=set)
@@ -80,8 +79,6 @@ class EdmOracle:
 
     def hides(self, client: bytes) -> Fate | None:
         """Why nothing of this client is looked at."""
-        if self.closed:
-            return Fate.NO_LIST
         if not self.networks:
             return None
         if len(client) not in {4, 16}:

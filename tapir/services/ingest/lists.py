@@ -116,7 +116,7 @@ class Loaded:
 
     @property
     def closed(self) -> bool:
-        """Whether no response may be looked at, since some list was never read.
+        """Whether no frame may be minimised, since some list was never read.
 
         Whoever was to be ignored would not be; and without the well-known names each of them would be reported as new.
         """
@@ -201,7 +201,7 @@ def _load(
 def _kept(path: Path, reason: str, before: LoadedList[T]) -> LoadedList[T]:
     """What there was, with why it is still that; without an identity, so that the file is read the next time."""
     if not before.known:
-        held = "no response is looked at until this list can be read"
+        held = "no frame is minimised until this list can be read"
     elif before.loaded_at is None:
         held = "there was none before, so none is in effect"
     else:

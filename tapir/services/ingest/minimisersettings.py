@@ -88,7 +88,6 @@ def pipeline_settings(
         pseudonym_octets=min(begun.pseudonym_octets, _ENTRY * begun.pseudonym_entries),
         clients=lists.ignored_clients.value,
         ignored_names=lists.names_to_ignore,
-        closed=lists.closed,
         threshold=settings.threshold,
         sessions=settings.sessions,
         spool=begun.durable,

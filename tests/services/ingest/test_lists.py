@@ -93,7 +93,7 @@ def test_what_cannot_be_read_closes_the_door_at_the_start_and_changes_nothing_la
     (trouble,) = first.troubles
     assert trouble.startswith(f"{path}: ")
     assert why in trouble
-    assert trouble.endswith("; no response is looked at until this list can be read")
+    assert trouble.endswith("; no frame is minimised until this list can be read")
     assert "198.51.100.77" not in trouble
 
     later = load_lists(paths, secret=SECRET, now=NOW + 1, before=before)
@@ -193,7 +193,7 @@ def test_more_names_than_can_be_looked_up(paths: ListPaths, monkeypatch: pytest.
     loaded = load_lists(paths, secret=SECRET, now=NOW)
     assert loaded.closed
     assert loaded.well_known.trouble == (
-        f"{paths.well_known}: too many; no response is looked at until this list can be read"
+        f"{paths.well_known}: too many; no frame is minimised until this list can be read"
     )
 
 
