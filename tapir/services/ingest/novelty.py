@@ -103,6 +103,7 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
         self._gathering = Gathering(size=_BATCH, limit=_LIMIT)
         self._batch: Sightings | None = None
         """what the store is asked about, until it has answered"""
+        self._asking = False
         self._arrived = trio.Event()
         self._turn = trio.Lock()
         """whoever has it uses the store"""
@@ -156,9 +157,11 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
     def _put_back(self) -> int:
         """Forget all that the store was not asked about; how many."""
         left = self._waiting
-        if self._batch is not None:
+        if self._batch is not None and not self._asking:
             self._forget(self._batch)
-            self._batch = None
+        # One that brought us down while it was asked about is not to do that again as soon as its names come again:
+        # they stay remembered until they age.
+        self._batch = None
         while len(self._gathering):
             self._forget(self._gathering.take())
         return left
@@ -225,8 +228,9 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
                 return
             self._batch = self._gathering.take()
         batch, settings, now = self._batch, self._settings, ctx.now()
+        self._asking = True
         reported = await ctx.run_blocking(_report_batch, store, batch, settings, now)
-        self._batch, new = None, reported.new
+        self._batch, self._asking, new = None, False, reported.new
         self._asked += len(batch)
         self._new += len(new)
         for row in new[-_NEWEST:].tolist():
@@ -254,11 +258,12 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
                 store = await ctx.run_blocking(self._holder.open, settings.path, settings.retention)
                 self._note_success(ctx)
             await use(ctx, store)
-        except StoreCorrupt as exc:
-            await self._begin_anew(ctx, exc)
-            return False
         except StoreError as exc:
-            self._note_trouble(ctx, exc)
+            self._asking = False
+            if isinstance(exc, StoreCorrupt):
+                await self._begin_anew(ctx, exc)
+            else:
+                self._note_trouble(ctx, exc)
             return False
         return True
 

@@ -354,6 +354,27 @@ async def test_a_crash_keeps_the_store_and_forgets_what_was_in_hand(tmp_path: Pa
         assert rig.events_waiting() == 3
 
 
+async def test_a_batch_that_brings_the_actor_down_is_not_asked_about_again_at_once(
+    tmp_path: Path, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(novelty, "_BATCH", 2)
+    async with running(Rig(tmp_path)) as rig:
+        await trio.sleep(1)
+        with monkeypatch.context() as patch:
+
+            def fail(self: SeenStore, sightings: Sightings, **_: Any) -> None:
+                patch.undo()
+                raise ValueError("nobody thought of that")
+
+            patch.setattr(SeenStore, "report", fail)
+            await rig.ref.tell(sighted("a", "b", "c"))
+            await trio.sleep(1)
+        assert rig.recent.forgotten == [hash_of("c")]
+        await rig.ref.tell(sighted("c", "d"))
+        await trio.sleep(1)
+        assert (await rig.status()).new == 2
+
+
 async def test_recent_names_age_each_second(tmp_path: Path, autojump_clock: Any) -> None:
     async with running(Rig(tmp_path)) as rig:
         await trio.sleep(3.5)
