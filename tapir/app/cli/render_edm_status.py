@@ -110,6 +110,22 @@ def _mqtt(part: Mapping[str, Any], now: float) -> Iterable[RenderableType]:
     return [text]
 
 
+def _metrics(part: Mapping[str, Any], now: float) -> Iterable[RenderableType]:
+    if not part["address"]:
+        return []
+    verb = "at" if part["listening"] else "cannot be asked for at"
+    return [Text(f"  metrics {verb} {part['address']}", style="" if part["listening"] else "red")]
+
+
+def _telemetry(part: Mapping[str, Any], now: float) -> Iterable[RenderableType]:
+    if not part["topic"]:
+        return []
+    published = f"published {part['published']:,} times"
+    if part["published_at"] is not None:
+        published += f", last {_age(part['published_at'], now)} ago"
+    return [Text(f"  status to {part['topic']}: {published}, {part['pending_events']:,} events pending")]
+
+
 def _waiting(count: int, oldest_at: int | None, now: float) -> str:
     return f"{count:,} waiting" + (f", the oldest for {_age(oldest_at, now)}" if oldest_at is not None else "")
 
@@ -129,4 +145,6 @@ _PARTS: Final[tuple[tuple[str, Callable[[Mapping[str, Any], float], Iterable[Ren
     ("new_names", _new_names),
     ("aggregates", _aggregates),
     ("mqtt", _mqtt),
+    ("metrics", _metrics),
+    ("telemetry", _telemetry),
 )

@@ -8,9 +8,17 @@ from typing import Any, Final
 import attrs
 
 from actors import ActorRef, Request
-from tapir.model.messages.edm import GetAggregates, GetBusyNames, GetInput, GetMinimiser, GetNovelty
+from tapir.model.messages.edm import (
+    GetAggregates,
+    GetBusyNames,
+    GetEdmMetrics,
+    GetInput,
+    GetMinimiser,
+    GetNovelty,
+)
 from tapir.model.messages.mqtt import GetMqtt
 from tapir.model.messages.newnames import GetNewNames
+from tapir.model.messages.telemetry import GetTelemetry
 from tapir.services.control.asking import ask_together
 
 BUSY: Final = 20
@@ -33,9 +41,10 @@ class EdmRefs:
 
 
 async def gather_edm(refs: EdmRefs, *, patience: float) -> dict[str, Any]:
-    """What each part says of itself, by its name: `input`, `minimiser`, `novelty`, `new_names`, `aggregates`, `mqtt`.
+    """What each part says of itself, by its name.
 
-    Those that are not run are left out; one that does not answer within `patience` s is an `error`.
+    The names are `input`, `minimiser`, `novelty`, `new_names`, `aggregates`, `mqtt`, `metrics` and `telemetry`. Those
+    that are not run are left out; one that does not answer within `patience` s is an `error`.
     """
     return await ask_together(_questions(refs), patience=patience)
 
@@ -54,4 +63,6 @@ def _questions(refs: EdmRefs) -> list[tuple[str, ActorRef[Any] | None, Request[A
         ("new_names", refs.newnames, GetNewNames()),
         ("aggregates", refs.aggregates, GetAggregates()),
         ("mqtt", refs.mqtt, GetMqtt()),
+        ("metrics", refs.metrics, GetEdmMetrics()),
+        ("telemetry", refs.telemetry, GetTelemetry()),
     ]

@@ -124,5 +124,38 @@ def test_what_is_wrong_is_said(part: str, change: dict[str, Any], text: list[str
         assert each in lines
 
 
+@pytest.mark.parametrize(
+    ("part", "change", "lines"),
+    [
+        ("metrics", {}, ["  metrics at 127.0.0.1:2112"]),
+        (
+            "metrics",
+            {"listening": False, "trouble": "in use"},
+            ["  metrics cannot be asked for at 127.0.0.1:2112", "    in use"],
+        ),
+        ("metrics", {"address": ""}, []),
+        ("telemetry", {}, ["  status to status/up/k/edm: published 3 times, last 60 s ago, 1 events pending"]),
+        (
+            "telemetry",
+            {"published": 0, "published_at": None},
+            ["  status to status/up/k/edm: published 0 times, 1 events pending"],
+        ),
+        ("telemetry", {"topic": ""}, []),
+    ],
+)
+def test_who_tells_of_it(part: str, change: dict[str, Any], lines: list[str]) -> None:
+    parts: dict[str, dict[str, Any]] = {
+        "metrics": {"address": "127.0.0.1:2112", "listening": True, "pages": 1, "trouble": ""},
+        "telemetry": {
+            "topic": "status/up/k/edm",
+            "published": 3,
+            "published_at": AT - 60_000_000,
+            "pending_events": 1,
+            "trouble": "",
+        },
+    }
+    assert shown({part: {**parts[part], **change}})[1:] == lines
+
+
 def test_a_part_that_does_not_answer_is_named() -> None:
     assert "  new names: no answer" in shown({**EDM, "new_names": {"error": "no answer"}})
