@@ -14,6 +14,7 @@ come stay in the mailbox, their senders wait, and whoever asks is answered never
 import traceback
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -36,13 +37,13 @@ from tapir.model.messages.edm import (
 )
 from tapir.model.messages.events import EventKind
 from tapir.services.ingest.hand import IN_HAND, Hand
-from tapir.services.ingest.lists import Loaded, load_lists
+from tapir.services.ingest.lists import Loaded
+from tapir.services.ingest.minimisermeans import Means
 from tapir.services.ingest.minimiseropening import begin_work, prepare, spool_folder
 from tapir.services.ingest.minimisersettings import (
     ConfigureMinimiser,
     Keys,
     MinimiserSettings,
-    derive_keys,
     pipeline_settings,
 )
 from tapir.services.ingest.minimiserstatus import status_of
@@ -69,7 +70,6 @@ _LOOK: Final = 60.0
 _PATIENCE: Final = 1.0
 """seconds to wait for the thread before what it said last is told again"""
 
-_LISTS: Final = "lists of EDM"
 _TROUBLES: Final = {
     SPOOL: ("spool of EDM", "a crash would lose the running minute", EventKind.DISK_FULL),
     DUMP: ("debug-dnstap-filename", "frames are minimised all the same", None),
@@ -109,8 +109,7 @@ class Minimiser(Actor[MinimiserMessage]):
         self._changed = trio.Event()
         self._turn = trio.Lock()
         """for whoever ends an interval, or changes what it works by"""
-        self._keys: Keys | None = None
-        self._lists: Loaded | None = None
+        self._means = Means(secret=secret, voice=self._voice)
         self._work: PipelineWork | None = None
         self._of_interval: list[Unwritten] = []
         """files of the running interval that were put aside before its end"""
@@ -194,52 +193,34 @@ class Minimiser(Actor[MinimiserMessage]):
         while True:
             self._changed = trio.Event()
             async with self._turn:
-                trouble = await self._try_to_open(ctx)
-                if self._keys is not None and self._lists is not None and not trouble:
-                    settings, now = pipeline_settings(self._settings, self._begun, self._keys, self._lists), ctx.now()
-                    work = await self._thread.run(
-                        partial(
-                            begin_work,
-                            self._begun,
-                            settings,
-                            names=self._lists.well_known.value,
-                            recent=self._recent,
-                            secret=self._secret,
-                            spools=self._spools,
-                            spool_key=self._keys.spool,
-                            now=now,
-                            tick=_tick(),
-                        )
-                    )
-                    for path in prepared.left:
-                        self._writer.add(ctx, left_spool(path, self._keys.spool))
-                    self._begun_at = now
-                    return work
+                await self._means.derive(ctx, self._settings)
+                lists = await self._means.read(ctx, self._settings)
+                if self._means.keys is not None and not lists.closed:
+                    return await self._begin(ctx, self._means.keys, lists, prepared.left)
             with trio.move_on_after(_WAITS[min(tries, len(_WAITS) - 1)]):
                 await self._changed.wait()
             tries += 1
 
-    async def _try_to_open(self, ctx: Context[MinimiserMessage]) -> str:
-        """Derive the keys and read the lists; why no frame can be minimised with what there is."""
-        try:
-            await self._derive(ctx)
-        except CryptopanError as exc:
-            self._voice.note(ctx.log, "cryptopan-key", f"{exc}; frames wait until there is one", now=ctx.now())
-            return str(exc)
-        self._voice.note(ctx.log, "cryptopan-key", "", now=ctx.now())
-        lists = await self._read_lists(ctx)
-        return "; ".join(lists.troubles) or "a list is missing" if lists.closed else ""
-
-    async def _derive(self, ctx: Context[MinimiserMessage]) -> None:
-        if self._keys is None or not self._keys.serve(self._settings):
-            self._keys = await ctx.run_blocking(derive_keys, self._settings)
-
-    async def _read_lists(self, ctx: Context[MinimiserMessage]) -> Loaded:
-        read = partial(load_lists, secret=self._secret, now=ctx.now(), before=self._lists)
-        lists = self._lists = await ctx.run_blocking(read, self._settings.lists)
-        text = "; ".join(lists.troubles)
-        self._voice.note(ctx.log, _LISTS, text, now=ctx.now(), kind=EventKind.LIST_UNUSABLE)
-        return lists
+    async def _begin(
+        self, ctx: Context[MinimiserMessage], keys: Keys, lists: Loaded, left: tuple[Path, ...]
+    ) -> PipelineWork:
+        self._begun_at = ctx.now()
+        begin = partial(
+            begin_work,
+            self._begun,
+            pipeline_settings(self._settings, self._begun, keys, lists),
+            names=lists.well_known.value,
+            recent=self._recent,
+            secret=self._secret,
+            spools=self._spools,
+            spool_key=keys.spool,
+            now=self._begun_at,
+            tick=_tick(),
+        )
+        work = await self._thread.run(begin)
+        for path in left:
+            self._writer.add(ctx, left_spool(path, keys.spool))
+        return work
 
     # -- frames
 
@@ -307,23 +288,16 @@ class Minimiser(Actor[MinimiserMessage]):
     async def _configure(self, ctx: Context[MinimiserMessage], work: PipelineWork) -> None:
         """Put the settings and the lists as they are now in force. Raises CryptopanError, and the old key stays."""
         async with self._turn:
-            refused: CryptopanError | None = None
-            try:
-                await self._derive(ctx)
-            except CryptopanError as exc:
-                refused = exc
-            text = "" if refused is None else f"{refused}; the former key is in use"
-            self._voice.note(ctx.log, "cryptopan-key", text, now=ctx.now())
-            before = self._lists
-            lists = await self._read_lists(ctx)
-            if self._keys is None or before is None:
+            before = self._means.lists
+            refused = await self._means.derive(ctx, self._settings)
+            lists, keys = await self._means.read(ctx, self._settings), self._means.keys
+            if keys is None or before is None:
                 raise AssertionError("work began without keys or lists")
-            names = lists.well_known.value
-            now = ctx.now()
+            names, now = lists.well_known.value, ctx.now()
             ended = await self._thread.run(
                 work.configure,
-                pipeline_settings(self._settings, self._begun, self._keys, lists),
-                self._keys.spool if self._begun.durable else None,
+                pipeline_settings(self._settings, self._begun, keys, lists),
+                keys.spool if self._begun.durable else None,
                 now,
                 _tick(),
                 None if names is before.well_known.value else names,
@@ -340,7 +314,7 @@ class Minimiser(Actor[MinimiserMessage]):
             self._voice.look(ctx.now())
             await self._writer.clean(ctx, self._settings.keep_sessions)
             await trio.sleep(_LOOK)
-            if self._work is not None and self._lists is not None and self._lists.troubles:
+            if self._work is not None and self._means.lists is not None and self._means.lists.troubles:
                 try:
                     await self._configure(ctx, self._work)
                 except CryptopanError:
@@ -388,7 +362,7 @@ class Minimiser(Actor[MinimiserMessage]):
         status: MinimiserStatus = status_of(
             self._statistics,
             account=self._ledger.account(),
-            lists=self._lists,
+            lists=self._means.lists,
             settings=self._settings,
             writer=self._writer,
             spooling=work is not None and work.spooling,

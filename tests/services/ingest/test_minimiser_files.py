@@ -9,10 +9,10 @@ import trio
 from minimising import START, Rig, block_of, fates_of
 from trio.testing import MockClock
 
+from tapir.codec.parquet import encode_parquet
 from tapir.minimiser.account import Fate
 from tapir.model.messages.edm import RotateNow
 from tapir.model.messages.events import ClearEvent, EventKind
-from tapir.services.ingest import unwritten
 from tapir.store.errors import StoreFull
 from tapir.store.parquetfiles import ParquetFiles
 from tapir.store.spool import SpoolFile, SpoolFolder
@@ -235,14 +235,12 @@ async def test_a_disk_that_takes_no_spool_is_said_and_left_alone(
 async def test_a_file_that_cannot_be_made_is_lost_and_others_are_not(
     tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    encode = unwritten.encode_parquet
-
     def fail(rows: Any) -> Any:
         if rows.layout.root == "sessionData":
             raise ValueError("marked.example asked for this")
-        return encode(rows)
+        return encode_parquet(rows)
 
-    monkeypatch.setattr(unwritten, "encode_parquet", fail)
+    monkeypatch.setattr("tapir.services.ingest.unwritten.encode_parquet", fail)
     rig = Rig(tmp_path, sessions=True)
     async with rig.running():
         await rig.tell(block_of("known.example", "a.example", "b.example"))
