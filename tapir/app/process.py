@@ -19,7 +19,7 @@ from typing import Final
 
 import trio
 
-from actors import ActorError, ActorSystem, SystemClock, SystemSettings
+from actors import ActorError, ActorSystem, SupervisorStopped, SystemClock, SystemSettings
 from tapir.app.config import (
     Component,
     ConfigErrors,
@@ -54,6 +54,9 @@ _SWITCH_INTERVAL: Final = 0.0001
 # A worker in a kernel keeps its processor for a whole slice, some milliseconds, and where processors are few an answer
 # waits for that. Ten steps give the event loop nine times a worker's share.
 _WORKER_NICENESS: Final = 10
+
+_FIRST_WAIT: Final = 1.0
+_LONGEST_WAIT: Final = 60.0
 
 # What upstream logs where, by our loggers.
 _FILE_LOGGERS: Final = {
@@ -220,6 +223,7 @@ class Process:
                     # hold the interpreter for ten milliseconds in the middle of a large change.
                     gc.collect()
                     gc.freeze()
+                    helpers.start_soon(self._begin_the_rest)
                     helpers.start_soon(self._reload_on_hangup)
                 helpers.cancel_scope.cancel()
 
@@ -236,6 +240,21 @@ class Process:
             log.info("stopping: got %s", signal.Signals(signum).name)
             self._manager.stopping()
             self._system.request_stop(signal.Signals(signum).name)
+
+    async def _begin_the_rest(self) -> None:
+        """Start EDM where it stands beside a POP, which serves whatever comes of that."""
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                await self._tree.begin()
+            except SupervisorStopped:
+                return
+            except ActorError as exc:
+                log.error("EDM does not start: %s; it is tried again in %.0f s, and the POP goes on", exc, wait)
+            else:
+                return
+            await trio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
 
     async def _reload_on_hangup(self) -> None:
         while True:

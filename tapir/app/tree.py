@@ -70,6 +70,8 @@ class Tree:
         self._watchers = Watchers(system=system, state=state, version=facts.version)
         self._pop = PopTree(system=system, state=state, facts=facts, watchers=self._watchers)
         self._edm: EdmTree | None = None
+        self._later: tuple[SupervisorSpec, ...] = ()
+        """what `begin` starts"""
 
     def specify(self, setup: Setup) -> SupervisorSpec:
         """The whole tree for `setup`. Raises StoreError when the zone's folder cannot be made.
@@ -84,11 +86,27 @@ class Tree:
 
             self._edm = EdmTree(system=self._system, state=self._state, facts=self._facts, watchers=self._watchers)
             edm = self._edm.specify(setup.edm)
+            if setup.pop is not None:
+                # What keeps EDM from its start must not keep the POP from serving.
+                self._later = edm
+                edm = tuple(attrs.evolve(each, children=()) for each in edm)
         return SupervisorSpec(
             name="tapir",
             strategy=Strategy.ONE_FOR_ONE,
             children=(*pop[:1], self._control(setup), *pop[1:], *edm),
         )
+
+    async def begin(self) -> None:
+        """Start what is not started with the tree, as far as it does not run: EDM, where it stands beside a POP.
+
+        Raises ActorError with what does not start; what started before it runs, and to try again is fine.
+        """
+        for group in self._later:
+            supervisor = self._system.supervisor(group.name)
+            running = set(supervisor.children())
+            for child in group.children:
+                if child.name not in running:
+                    await supervisor.start_child(child)
 
     async def reconfigure(self, old: Setup, new: Setup) -> None:
         """Hand over what can change while the tree runs. Raises ActorError when some of it cannot be handed over."""

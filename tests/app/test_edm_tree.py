@@ -1,0 +1,273 @@
+"""The tree with EDM in it: its shape, what it is told, and what a part of it that crashes for ever costs the others."""
+
+import itertools
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors import (
+    Actor,
+    ActorSpec,
+    ActorSystem,
+    Context,
+    ManualClock,
+    StartFailed,
+    Strategy,
+    SupervisorSpec,
+    SystemSettings,
+)
+from actors.testing import Probe, probe, run_system
+from tapir.app import mapping_edm
+from tapir.app.config import CertificatesConfig, EdmConfig, Setup, load_setup
+from tapir.app.edm import EdmTree
+from tapir.app.tree import Tree
+from tapir.app.watchers import Watchers
+from tapir.model.messages.control import HealthStatus
+from tapir.services.control.status import ProcessFacts
+from tapir.services.ingest.minimiser import ConfigureMinimiser
+from tapir.services.ingest.novelty import ConfigureNovelty
+from tapir.services.uplink.aggregates import ConfigureAggregates
+from tapir.services.uplink.newnames import ConfigureNewNames
+from tapir.services.uplink.session_messages import ConfigureSession
+from tapir.services.uplink.telemetry import ConfigureTelemetry
+from tapir.store.seen import Retention
+from tapir.store.state import StateDirectory
+
+FACTS = ProcessFacts(version="1.2.3", commit="c", pid=1, started_at=7, config_dir="", state_dir="")
+NONE = CertificatesConfig()
+TOML = """\
+input-tls = "127.0.0.1:5353"
+input-tls-cert-file = "cert.pem"
+input-tls-key-file = "key.pem"
+cryptopan-key = "a key of a test"
+data-dir = "data"
+mqtt-server = "broker.example"
+http-url = "https://core.example/api"
+"""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[StateDirectory]:
+    with closing(StateDirectory.open(tmp_path / "state")) as opened:
+        yield opened
+
+
+def load(folder: Path, more: str = "", own: str = "") -> Setup:
+    (folder / "dnstapir-edm.toml").write_text(TOML + more)
+    (folder / "tapir-edm.toml").write_text(own)
+    return load_setup(folder, folder / "state", environment={})
+
+
+def edm_of(setup: Setup) -> EdmConfig:
+    assert setup.edm is not None
+    return setup.edm
+
+
+def make_system() -> ActorSystem:
+    return ActorSystem(clock=ManualClock(), settings=SystemSettings(seed=0))
+
+
+def shape(spec: SupervisorSpec) -> dict[str, list[str]]:
+    return {
+        group.name: [child.name for child in group.children]
+        for group in spec.children
+        if isinstance(group, SupervisorSpec)
+    }
+
+
+async def no_report(_: HealthStatus) -> None:
+    """Nobody listens."""
+
+
+def make_tree(system: ActorSystem, state: StateDirectory) -> Tree:
+    return Tree(system=system, state=state, facts=FACTS, report=no_report)
+
+
+def test_edm_alone_has_no_part_of_a_pop(tmp_path: Path, state: StateDirectory) -> None:
+    tree = make_tree(make_system(), state)
+    assert list(shape(tree.specify(load(tmp_path))).items()) == [
+        ("control", ["events", "clock", "certificates", "health", "console"]),
+        ("edm-uplink", ["mqtt", "newnames", "aggregates", "telemetry"]),
+        ("edm", ["novelty", "minimiser", "input", "metrics"]),
+    ]
+    tree.close()
+
+
+def test_without_mqtt_there_is_no_session(tmp_path: Path, state: StateDirectory) -> None:
+    tree = make_tree(make_system(), state)
+    assert shape(tree.specify(load(tmp_path, "disable-mqtt = true\n")))["edm-uplink"] == ["aggregates", "telemetry"]
+
+
+def test_settings_are_what_the_files_say(tmp_path: Path, state: StateDirectory) -> None:
+    config = edm_of(load(tmp_path, "disable-session-files = true\npebble-sync = true\n", "seen-retention = 60\n"))
+    taken = mapping_edm.input_settings(config)
+    assert (taken.unix, taken.tcp, taken.tls) == (None, None, ("127.0.0.1", 5353))
+    assert taken.tls_certificate == tmp_path / "cert.pem"
+    minimising = mapping_edm.minimiser_settings(config)
+    assert not minimising.sessions
+    assert "a key of a test" not in repr(minimising)
+    novelty = mapping_edm.novelty_settings(config)
+    assert novelty.path == tmp_path / "data" / "seen"
+    assert novelty.sync
+    assert novelty.retention == Retention(age=60_000_000)
+    assert mapping_edm.refresh_names(config) == 7_500_000
+    assert mapping_edm.refresh_names(attrs.evolve(config, seen_retention=0.0)) == 86_400_000_000
+    assert mapping_edm.novelty_settings(attrs.evolve(config, seen_retention=0.0)).retention.age is None
+    session = mapping_edm.broker_settings(config, state)
+    assert session is not None
+    assert (str(session.broker), session.role) == ("mqtts://broker.example:8883", "edm")
+    assert session.state_path == tmp_path / "state" / "edm-mqtt.json"
+    sending = mapping_edm.aggregate_settings(config, "1.2.3")
+    assert sending.enabled
+    assert sending.agent.startswith("edm/1.2.3 ")
+    assert not mapping_edm.aggregate_settings(attrs.evolve(config, disable_histogram_sender=True), "1").enabled
+
+
+def test_more_names_than_memory_has_are_not_remembered(
+    tmp_path: Path, state: StateDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load(tmp_path, "qname-seen-entries = 9223372036854775807\n")
+    make_tree(make_system(), state).specify(config)
+    assert [record.message for record in caplog.records] == [
+        "qname-seen-entries is 9223372036854775807; 268435456 names are remembered"
+    ]
+
+
+def stand_ins(specs: tuple[SupervisorSpec, ...], parts: dict[str, Probe]) -> tuple[SupervisorSpec, ...]:
+    """The supervisors with a probe in each actor's place."""
+    return tuple(
+        attrs.evolve(
+            group,
+            children=tuple(parts[child.name].spec(child.name, mailbox=child.mailbox) for child in group.children),
+        )
+        for group in specs
+    )
+
+
+async def test_a_reload_asks_each_of_them(tmp_path: Path, state: StateDirectory, autojump_clock: MockClock) -> None:
+    system = make_system()
+    edm = EdmTree(system=system, state=state, facts=FACTS, watchers=Watchers(system=system, state=state, version="1"))
+    old, new = edm_of(load(tmp_path)), edm_of(load(tmp_path, own="new-qname-rate = 9\nsent-retention = 5\n"))
+    asked = (
+        ConfigureSession,
+        ConfigureNewNames,
+        ConfigureAggregates,
+        ConfigureTelemetry,
+        ConfigureNovelty,
+        ConfigureMinimiser,
+    )
+    answers: dict[Any, Any] = dict.fromkeys(asked)
+    specs = edm.specify(old)
+    parts = {child.name: probe(answers) for group in specs for child in group.children}
+    tree = SupervisorSpec(name="tapir", strategy=Strategy.ONE_FOR_ONE, children=stand_ins(specs, parts))
+    async with run_system(tree, system=system):
+        await edm.reconfigure(new)
+    heard = {name: [type(message) for message in part.messages] for name, part in parts.items()}
+    assert heard == {
+        "mqtt": [ConfigureSession],
+        "newnames": [ConfigureNewNames],
+        "aggregates": [ConfigureAggregates],
+        "telemetry": [ConfigureTelemetry],
+        "novelty": [ConfigureNovelty],
+        "minimiser": [ConfigureMinimiser],
+        "input": [],
+        "metrics": [],
+    }
+    assert parts["newnames"].messages[0].settings.rate == 9
+    # A crash must not undo the reload.
+    newnames = specs[0].children[1]
+    assert isinstance(newnames, ActorSpec)
+    assert newnames.factory()._settings.rate == 9  # type: ignore[attr-defined]
+
+
+async def test_beside_a_pop_edm_starts_later_and_as_often_as_it_takes(
+    tmp_path: Path, state: StateDirectory, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = make_system()
+    tree = make_tree(system, state)
+    setup = load(tmp_path)
+    parts = {name: probe() for name in ("novelty", "minimiser", "input", "metrics")}
+    failing = [True]
+
+    def begin() -> Actor[Any]:
+        if failing[0]:
+            raise RuntimeError("the disk is on fire")
+        return parts["minimiser"]
+
+    def specify(self: EdmTree, config: EdmConfig) -> tuple[SupervisorSpec, ...]:
+        specs = [part.spec(name) for name, part in parts.items()]
+        specs[1] = attrs.evolve(specs[1], factory=begin)
+        return (SupervisorSpec(name="edm", strategy=Strategy.ONE_FOR_ONE, children=tuple(specs)),)
+
+    monkeypatch.setattr(EdmTree, "specify", specify)
+    monkeypatch.setattr("tapir.app.pop.PopTree.specify", lambda self, config: ())
+    monkeypatch.setattr("tapir.app.pop.PopTree.management_api", lambda self, config, refs: probe().spec("api"))
+    pop: Any = SimpleNamespace(start_deadline=1, certificates=NONE)
+    (*_, edm) = tree.specify(attrs.evolve(setup, pop=pop)).children
+    async with run_system(SupervisorSpec(name="tapir", strategy=Strategy.ONE_FOR_ONE, children=(edm,)), system=system):
+        assert system.supervisor("edm").children() == ()
+        with pytest.raises(StartFailed):
+            await tree.begin()
+        assert system.supervisor("edm").children() == ("novelty",)
+        failing[0] = False
+        await tree.begin()
+        assert system.supervisor("edm").children() == ("novelty", "minimiser", "input", "metrics")
+
+
+class Broken(Actor[Any]):
+    """Starts, and crashes a moment later, for ever."""
+
+    begun: list[float]
+
+    def __init__(self, begun: list[float]) -> None:
+        self.begun = begun
+
+    async def started(self, ctx: Context[Any]) -> None:
+        self.begun.append(trio.current_time())
+        ctx.start_soon(self._fail, name="fail")
+
+    async def _fail(self) -> None:
+        await trio.sleep(0.01)
+        raise RuntimeError("again")
+
+    async def receive(self, ctx: Context[Any], message: Any) -> None:
+        """Nothing is ever handled."""
+
+
+async def test_one_that_crashes_for_ever_costs_the_others_nothing(
+    tmp_path: Path, state: StateDirectory, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    system = make_system()
+    edm = EdmTree(system=system, state=state, facts=FACTS, watchers=Watchers(system=system, state=state, version="1"))
+    specs = edm.specify(edm_of(load(tmp_path)))
+    begun: list[float] = []
+    parts = {child.name: probe() for group in specs for child in group.children}
+    uplink, ingest = stand_ins(specs, parts)
+    broken = tuple(
+        attrs.evolve(original, factory=lambda: Broken(begun)) if original.name == "minimiser" else child  # type: ignore[arg-type]
+        for original, child in zip(specs[1].children, ingest.children, strict=True)
+    )
+    pop = probe()
+    tree = SupervisorSpec(
+        name="tapir",
+        strategy=Strategy.ONE_FOR_ONE,
+        children=(pop.spec("pop"), uplink, attrs.evolve(ingest, children=broken)),
+    )
+    caplog.set_level(logging.CRITICAL)
+    async with run_system(tree, system=system):
+        await trio.sleep(3600)
+        nodes = {node.path: node for node in system.statistics().root.walk()}
+    assert {path: node.restarts for path, node in nodes.items() if node.restarts} == {
+        "edm/minimiser": nodes["edm/minimiser"].restarts
+    }
+    assert 100 < len(begun) < 2000
+    assert max(later - earlier for earlier, later in itertools.pairwise(begun)) < 31
+    assert not caplog.records, "nobody gave up"
