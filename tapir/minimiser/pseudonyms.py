@@ -22,6 +22,7 @@ SEED_SIZE: Final = 16
 class PseudonymStatistics:
     """What was done since the start; `entries` and `octets` are of now, `evicted` does not count a change of the key.
 
+    `misses` are pseudonyms that were made: where anything is remembered, the second time in a block is a hit already.
     `invalid` counts what had neither 4 nor 16 octets, and came out as zeroes.
     """
 
@@ -113,8 +114,10 @@ class Pseudonymiser:
             fresh.data,
             np.zeros(2 * count + 1, np.uint32).data,
         )
-        self._hits += hits
-        self._misses += misses
+        # What comes again within a block is made once, and for the rest as good as remembered where anything is.
+        made = different if self._table else misses
+        self._hits += hits + misses - made
+        self._misses += made
         if misses:
             rows = fresh[:different]
             new = self._made(keys[rows], sizes[rows] == 4).view(np.uint64)

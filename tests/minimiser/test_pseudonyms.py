@@ -84,6 +84,16 @@ def test_a_block_that_came_before_is_known() -> None:
     assert (statistics.hits, statistics.misses, statistics.evicted, statistics.entries) == (500, 500, 0, 500)
 
 
+def test_what_comes_again_within_a_block_is_a_hit_unless_nothing_is_remembered() -> None:
+    octets = network(500).octets.repeat(3, axis=0)
+    block = AddressColumn(octets=octets, sizes=np.full(1500, 4, np.uint8))
+    for limit, expected in ((1 << 20, (1000, 500)), (0, (0, 1500))):
+        pseudonymiser = Pseudonymiser(CryptoPan(KEY), octets=limit, seed=SEED)
+        pseudonymiser.pseudonymise(block)
+        statistics = pseudonymiser.statistics()
+        assert (statistics.hits, statistics.misses) == expected
+
+
 def test_the_cache_stays_within_its_octets_and_keeps_what_is_asked_for() -> None:
     pseudonymiser = Pseudonymiser(CryptoPan(KEY), octets=300_000, seed=SEED)
     often = network(200, 1 << 24)
