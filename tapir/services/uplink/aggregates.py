@@ -95,11 +95,11 @@ class AggregateSender(Actor[AggregatesMessage]):
                 await self._idle.wait()
 
     def _configure(self, settings: AggregateSettings) -> None:
-        if settings != self._settings:
-            self._settings = settings
-            self._turns.begin_anew()
-            if not settings.enabled:
-                self._voice.drop(Trouble.SENDING, Trouble.ASIDE)
+        self._settings = settings
+        # Also where they are the same: whoever reloads may have mended a file that they name.
+        self._turns.begin_anew()
+        if not settings.enabled:
+            self._voice.drop(Trouble.SENDING, Trouble.ASIDE)
         self._woken.set()
 
     # -- the loop

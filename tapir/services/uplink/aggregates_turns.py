@@ -115,11 +115,6 @@ class Turns:
         """before this nothing is tried"""
 
     @property
-    def failing(self) -> bool:
-        """Whether the last try that said anything of the server failed."""
-        return self._failures > 0
-
-    @property
     def refused(self) -> int:
         """How many files were put aside and have not arrived since."""
         return sum(mishap.due > -math.inf for mishap in self._mishaps.values())

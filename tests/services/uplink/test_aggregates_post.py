@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -279,6 +281,14 @@ def test_files_that_are_no_histograms(tmp_path: Path, monkeypatch: pytest.Monkey
     file.path.unlink()
     file.path.symlink_to("/dev/zero")
     with pytest.raises(FileUnusable, match="cannot be read"):
+        prepare(settings, file, NOON)
+
+
+def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, settings = stored(tmp_path, b""), settings_for(tmp_path, f"http://core.example{PATH}")
+    before = SimpleNamespace(st_mode=stat.S_IFREG, st_size=100)
+    monkeypatch.setattr(os, "fstat", lambda descriptor: before)
+    with pytest.raises(FileUnusable, match="another length"):
         prepare(settings, file, NOON)
 
 
