@@ -70,6 +70,7 @@ _LOOK: Final = 60.0
 _PATIENCE: Final = 1.0
 """seconds to wait for the thread before what it said last is told again"""
 
+_HOOK: Final = "dnstap"
 _TROUBLES: Final = {
     SPOOL: ("spool of EDM", "a crash would lose the running minute", EventKind.DISK_FULL),
     DUMP: ("debug-dnstap-filename", "frames are minimised all the same", None),
@@ -179,6 +180,7 @@ class Minimiser(Actor[MinimiserMessage]):
         )
         ctx.hold(None)
         self._ready.set()
+        self._voice.note(ctx.log, _HOOK, "", now=ctx.now(), kind=EventKind.DNSTAP_HOOK)
         ctx.log.info("minimising begins")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hand.run, partial(ctx.hold, None))
@@ -240,7 +242,7 @@ class Minimiser(Actor[MinimiserMessage]):
     def _note_done(self, ctx: Context[MinimiserMessage], done: Done) -> None:
         self._collect(ctx)
         if done.hook is not None:
-            self._voice.note(ctx.log, "dnstap", done.hook, now=ctx.now(), kind=EventKind.DNSTAP_HOOK)
+            self._voice.note(ctx.log, _HOOK, done.hook, now=ctx.now(), kind=EventKind.DNSTAP_HOOK)
         for concern, trouble in done.troubles.items():
             subject, holds, kind = _TROUBLES[concern]
             text = f"{trouble}; {holds}" if trouble else ""

@@ -35,7 +35,8 @@ class Voice:
         elif before is not None:
             del self._troubles[subject]
             log.info("%s: all is well again", subject)
-        if kind is not None and (text or before is not None):
+        if kind is not None:
+            # Also that there never was one: an earlier incarnation may have told of one.
             self._telling.say(kind, subject, text, now=now)
 
     def say_once(self, log: Log, subject: str, text: str) -> None:
