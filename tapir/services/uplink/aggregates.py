@@ -72,7 +72,7 @@ class AggregateSender(Actor[AggregatesMessage]):
 
     async def started(self, ctx: Context[AggregatesMessage]) -> None:
         """Send what is there from before."""
-        self._voice = Voice(ctx.log)
+        self._voice = Voice(ctx.log, clock=trio.current_time)
         ctx.start_soon(self._run, ctx, name="send")
 
     async def receive(self, ctx: Context[AggregatesMessage], message: AggregatesMessage) -> None:

@@ -2,8 +2,11 @@
 
 import enum
 import logging
+import math
 from collections.abc import Callable
 from typing import Any, Final
+
+import attrs
 
 from actors import ActorRef, Delivery
 from tapir.codec.aggregates import NoReceipt, Refusal
@@ -12,6 +15,8 @@ from tapir.model.messages.events import ClearEvent, EventKind, RaiseEvent
 Log = logging.Logger | logging.LoggerAdapter[Any]
 
 SUBJECT: Final = "aggregates"
+_CALM: Final = 600.0
+"""seconds for which a trouble must be over, or must last, to be news"""
 _AGAIN: Final = 300.0
 """seconds after which what lasts is said to the keeper of events once more, who may have been away"""
 
@@ -51,33 +56,56 @@ class Trouble(enum.Enum):
     )
 
 
-class Voice:
-    """Told of every try, it says what is news: each trouble once, and once that it is over."""
+@attrs.define
+class _Course:
+    """How one trouble has gone so far; times in seconds."""
 
-    def __init__(self, log: Log) -> None:
+    text: str = ""
+    """empty while there is none"""
+    began: float = 0.0
+    ended: float = -math.inf
+    said: bool = False
+
+
+class Voice:
+    """Told of every try, it says what is news: each trouble once, and once that it is over. `clock` gives seconds.
+
+    One that comes back soon after it was over is said again only when it lasts: what comes and goes all night fills
+    no log.
+    """
+
+    def __init__(self, log: Log, *, clock: Callable[[], float]) -> None:
         self._log = log
-        self._lasting: dict[Trouble, str] = {}
+        self._clock = clock
+        self._courses = {trouble: _Course() for trouble in Trouble}
 
     @property
     def trouble(self) -> str:
         """What is wrong now, the most important; empty when nothing is."""
-        return next((self._lasting[each] for each in Trouble if each in self._lasting), "")
+        return next((course.text for course in self._courses.values() if course.text), "")
 
     def begin(self, trouble: Trouble, text: str) -> None:
-        """It is so now, or still; `text` says why."""
-        if trouble not in self._lasting:
+        """It is so now, or still; `text`, which is not empty, says why."""
+        course, now = self._courses[trouble], self._clock()
+        if not course.text:
+            course.began = now
+        course.text = text
+        if not course.said and (course.began - course.ended > _CALM or now - course.began > _CALM):
+            course.said = True
             self._log.warning(trouble.value[0], text)
-        self._lasting[trouble] = text
 
     def end(self, trouble: Trouble) -> None:
         """It is not, or no longer."""
-        if self._lasting.pop(trouble, None) is not None:
-            self._log.info(trouble.value[1])
+        course = self._courses[trouble]
+        if course.text:
+            if course.said:
+                self._log.info(trouble.value[1])
+            self._courses[trouble] = _Course(ended=self._clock())
 
     def drop(self, *troubles: Trouble) -> None:
         """They do not matter any more, and nobody knows whether they are over."""
         for trouble in troubles:
-            self._lasting.pop(trouble, None)
+            self._courses[trouble] = _Course()
 
 
 class Alarm:

@@ -333,6 +333,32 @@ async def test_files_that_are_never_taken_hold_nobody_up(
     assert said()[-1] == "no histogram is refused any more"
 
 
+async def test_what_comes_and_goes_is_not_told_each_time(rig: Rig, autojump_clock: Any, said: Any) -> None:
+    """A server that takes each second try; and then none for long, which is news again."""
+    answers: Iterator[Receipt | NoReceipt] = itertools.cycle([BROKEN, TAKEN])
+    rig.core.answer = lambda body: next(answers)
+    async with running(rig):
+        for number in range(120):
+            rig.write(*bodies(number), begin=number)
+            await rig.ref.tell(HistogramWritten())
+            await trio.sleep(1)
+            assert "500" in (await rig.status()).trouble
+            await trio.sleep(59)
+            assert (await rig.status()).trouble == ""
+        assert len(rig.core.taken) == 120
+        assert len(said()) == 2
+        rig.core.answer = lambda body: BROKEN
+        rig.write(*bodies(200), begin=200)
+        await trio.sleep(HOUR)
+        assert len(said()) == 3
+        rig.core.answer = lambda body: TAKEN
+        await trio.sleep(600)
+    assert [line.partition(":")[0] for line in said()] == [
+        "histograms cannot be sent now",
+        "histograms are sent again",
+    ] * 2
+
+
 async def test_one_at_a_time(rig: Rig, autojump_clock: Any) -> None:
     rig.core.seconds = 7
     rig.write(*bodies(1, 2, 3))
