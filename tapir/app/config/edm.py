@@ -20,6 +20,9 @@ from tapir.app.config.report import Invalid
 
 PREFIX: Final = "DNSTAPIR_EDM_"
 _CONFIG_FILE: Final = "config-file"
+_KEY: Final = "cryptopan-key"
+_SHORT: Final = 12
+"""characters of a key below which somebody may try them all"""
 _ENVIRONMENT: Final = Place(Path("environment"))
 COMMAND_LINE: Final = Place(Path("command line"))
 
@@ -65,7 +68,12 @@ def load_edm(config_file: Path, *, environment: Mapping[str, str], flags: Mappin
             values[name] = key.parse(key.default, upstream.path.parent)
     if upstream.fault is None and own.fault is None:
         faults += _broken_rules(values, written, broken, upstream)
-    notices = (*_notices(written), *_idle(values, written), *_unknown_variables(environment))
+    notices = (
+        *_weak_key(values, written),
+        *_notices(written),
+        *_idle(values, written),
+        *_unknown_variables(environment),
+    )
     if faults:
         order = (upstream.path, own.path, _ENVIRONMENT.file, COMMAND_LINE.file)
         faults.sort(key=lambda fault: (order.index(fault.place.file), fault.place.line))
@@ -155,6 +163,13 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Notice]:
         if variable.startswith(PREFIX) and variable not in known:
             text = "this says nothing: it is no key that the environment has"
             yield Notice(place=_ENVIRONMENT, key=variable, text=text, warning=True)
+
+
+def _weak_key(values: Mapping[str, object], written: Mapping[str, _Written]) -> Iterator[Notice]:
+    key, given = values[_KEY], written.get(_KEY)
+    if given is not None and isinstance(key, str) and 0 < len(key) < _SHORT:
+        text = "it is short: who guesses it can undo all pseudonyms; `openssl rand -base64 32` makes a better one"
+        yield Notice(place=given.place, key=given.name, text=text, warning=True)
 
 
 def _notices(written: Mapping[str, _Written]) -> Iterator[Notice]:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from certificates import Authority
 
-from tapir.app.config import load
+from tapir.app.config import Component, load, load_setup
 from tapir.app.config.files import Files, key_of
 from tapir.app.config.keys import _section_of
 
@@ -84,6 +84,18 @@ def test_the_standalone_example_has_all_that_the_existing_pop_wants():
         assert {"active", "name", "description", "type", "format", "source", "filename"} <= set(source)
 
 
+def test_the_edge_example_loads_and_says_that_its_key_is_to_be_replaced():
+    setup = load_setup(EXAMPLES / "edge", environment={})
+    assert setup.components == (Component.POP, Component.EDM)
+    (warning,) = [str(notice) for notice in setup.notices if notice.warning]
+    assert "dnstapir-edm.toml:9: cryptopan-key: it is short" in warning
+    assert "change-me" not in warning
+    better = {"DNSTAPIR_EDM_CRYPTOPAN_KEY": "as long as what openssl prints"}
+    assert not [notice for notice in load_setup(EXAMPLES / "edge", environment=better).notices if notice.warning]
+    assert setup.pop is not None
+    assert all(source.path is not None and source.path.is_file() for source in setup.pop.sources)
+
+
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory):
     """The files that the page names beside the configuration."""
@@ -132,7 +144,9 @@ def _all_keys(model: type[Any]) -> set[str]:
 
 CHECKS = {
     "unbound/dnstapir.conf": ("unbound-checkconf",),
+    "unbound/dnstap.conf": ("unbound-checkconf",),
     "bind/named.conf.dnstapir": ("named-checkconf",),
+    "bind/named.conf.dnstap": ("named-checkconf",),
     "knot/knot.conf": ("knotc", "-c", "{}", "conf-check"),
     "nsd/nsd.conf": ("nsd-checkconf",),
 }
