@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from actors import ActorRef, AskError, AskFailed, AskRejected, AskTimeout
+from actors import ActorRef, AskError, AskFailed, AskTimeout
+from tapir.model.errors import TapirError
 from tapir.model.messages.edm import RotateNow
 
 ROTATION_PATIENCE: Final = 9.0
@@ -58,13 +59,12 @@ async def _rotate(minimiser: ActorRef[Any]) -> Response:
     except AskTimeout:
         return _plain(504, "the files were not written in time; they still may be")
     except AskFailed as exc:
-        if exc.__cause__ is not None:
+        # Another error is of a crash, and what it says may be what stood in a frame.
+        if isinstance(exc.__cause__, TapirError):
             return _plain(500, str(exc.__cause__))
         return _plain(503, "there is nobody now who could do it; EDM stops or restarts")
-    except AskRejected:
+    except AskError:
         return _plain(503, "EDM is too busy; try again")
-    except AskError as exc:
-        return _plain(500, str(exc))
     if rotated.trouble:
         return _plain(500, rotated.trouble)
     return _plain(202, "rotation requested")

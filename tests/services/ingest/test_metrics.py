@@ -12,7 +12,18 @@ import trio
 from edm_parts import CLIENT, MINIMISER, EdmParts, ledger
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors import ActorRef, ActorSpec, ActorSystem, MailboxSpec, Overflow, Strategy, SupervisorSpec
+from actors import (
+    ActorRef,
+    ActorSpec,
+    ActorSystem,
+    AskError,
+    AskFailed,
+    AskRejected,
+    MailboxSpec,
+    Overflow,
+    Strategy,
+    SupervisorSpec,
+)
 from tapir.codec.exposition import make_families
 from tapir.model.errors import TapirError
 from tapir.model.messages.edm import (
@@ -24,6 +35,7 @@ from tapir.model.messages.edm import (
     Rotated,
     RotateNow,
 )
+from tapir.model.messages.newnames import GetNewNames
 from tapir.services.ingest.metrics import MAILBOX, EdmMetrics, MetricsRefs, MetricsSettings, OpenAgain
 from tapir.services.ingest.metrics_routes import MetricsDesk, _rotate, metrics_application
 from tapir.services.ingest.metrics_table import EDM_METRICS
@@ -191,10 +203,12 @@ async def test_who_never_answered_is_left_out_and_the_account_is_there_all_the_s
     async with running() as rig:
         for question in (GetMinimiser, GetInput, GetNovelty):
             rig.parts.answers[question] = TapirError("not now")
+        rig.parts.answers[GetNewNames] = TapirError("not now")
         samples = await rig.samples()
         assert samples["tapir_edm_frames_in_flight", ()] == 9
         assert ("tapir_edm_pseudonyms", ()) not in samples
         assert ("edm_new_qname_queued_total", ()) not in samples
+        assert ("edm_new_qname_ch_len", ()) not in samples
 
 
 async def test_without_mqtt_no_event_is_queued_whatever_is_new():
@@ -265,9 +279,34 @@ async def test_a_rotation_that_takes_too_long_is_given_up(monkeypatch: pytest.Mo
         assert (await client.post("/debug/rotate-parquet")).status_code == 504
 
 
-async def test_a_rotation_that_nobody_can_do_is_for_later():
-    gone = ActorSystem()
-    assert (await _rotate(gone.ref("edm/minimiser"))).status_code == 503
+class Failing:
+    """A minimiser that fails every question so."""
+
+    def __init__(self, error: AskError) -> None:
+        self.error = error
+
+    async def ask(self, message: Any, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as a ref has it
+        raise self.error
+
+
+def crashed() -> AskError:
+    error = AskFailed(path="edm/minimiser", message="RotateNow", reason="it crashed")
+    error.__cause__ = ValueError(CLIENT)
+    return error
+
+
+@pytest.mark.parametrize(
+    "minimiser",
+    [
+        ActorSystem().ref("edm/minimiser"),
+        Failing(AskRejected(path="edm/minimiser", message="RotateNow", reason="full")),
+        Failing(crashed()),
+    ],
+)
+async def test_a_rotation_that_nobody_can_do_is_for_later(minimiser: Any):
+    answer = await _rotate(minimiser)
+    assert answer.status_code == 503
+    assert CLIENT not in bytes(answer.body).decode()
 
 
 async def test_an_address_that_is_taken_is_said_once_and_tried_again(caplog: pytest.LogCaptureFixture):
