@@ -273,9 +273,14 @@ def decode(frames: FrameBlock, secret: bytes) -> DecodedBlock:
 
 def hashes_of(names: NameBlock, secret: bytes) -> Longs:
     """The hashes that `decode` gives to these names with the same `secret`: SipHash-1-3 of the wire form."""
-    hashes = np.empty(len(names), dtype=np.uint64)
-    offsets = memoryview(names.offsets).cast("I")
-    tapir.kernels.dnsquestion.hash_names(names.data, offsets, _key(secret), memoryview(bytearray(255)), hashes.data)
+    return hash_names(np.frombuffer(names.data, np.uint8), np.frombuffer(names.offsets, np.uint32), secret)
+
+
+def hash_names(data: Octets, offsets: Words, secret: bytes) -> Longs:
+    """As `hashes_of`, for names of which number i is `data[offsets[i]:offsets[i + 1]]`, without a copy."""
+    hashes = np.empty(len(offsets) - 1, dtype=np.uint64)
+    room = memoryview(bytearray(255))
+    tapir.kernels.dnsquestion.hash_names(data.data, offsets.data, _key(secret), room, hashes.data)
     return hashes
 
 

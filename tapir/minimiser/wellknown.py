@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 import tapir.kernels.questions
 from tapir.codec.columns import concatenated
 from tapir.codec.dawg import Dawg, DawgError
-from tapir.codec.dnstap import DecodedBlock, hashes_of
+from tapir.codec.dnstap import DecodedBlock, hash_names
 from tapir.codec.edmfiles import EXACT, WILDCARD
 from tapir.kernels.wellknown import NameIndex
-from tapir.model.blocks import NameBlock
 from tapir.model.names import Name, format_name
 
 _MOST: Final = 10_000_000
@@ -47,7 +46,7 @@ class WellKnownNames:
         # At most half full: what is not there is known to be missing after one look, or two.
         slots = np.zeros(1 << max(3, (2 * len(kinds)).bit_length()), np.uint64)
         self._secret = secret
-        hashes = hashes_of(NameBlock(data=data.tobytes(), offsets=offsets.tobytes()), secret)
+        hashes = hash_names(data, offsets, secret)
         depths = np.zeros(128, np.uint8)
         key = int.from_bytes(secret[8:]) >> 1
         self._index = NameIndex(data.data, offsets.data, kinds.data, hashes.data, slots.data, depths.data, key)
@@ -85,10 +84,10 @@ class WellKnownNames:
         found = self.rows_of(block, outcomes) >= 0
         rows = np.flatnonzero((block.questions > 1) & ~found & (outcomes == 0))
         if len(rows):
-            for owners, names in _all_questions(block, rows):
-                data, offsets = np.frombuffer(names.data, np.uint8), np.frombuffer(names.offsets, np.uint32)
-                hashes = hashes_of(names, self._secret)
-                asked = self.lookup(data, offsets[:-1], np.diff(offsets), hashes, np.zeros(len(names), np.uint8)) >= 0
+            for owners, names, offsets in _all_questions(block, rows):
+                hashes = hash_names(names, offsets, self._secret)
+                none = np.zeros(len(owners), np.uint8)
+                asked = self.lookup(names, offsets[:-1], np.diff(offsets), hashes, none) >= 0
                 found[rows[owners[asked]]] = True
         return found
 
@@ -98,15 +97,16 @@ class WellKnownNames:
 
     def find(self, name: bytes) -> int | None:
         """The row of `name`, lower-case wire form; None when it is not here."""
-        value = int(hashes_of(NameBlock.of((Name(name),)), self._secret)[0])
+        value = int(hash_names(np.frombuffer(name, np.uint8), np.array((0, len(name)), np.uint32), self._secret)[0])
         row: int = self._index.find(name, value)
         return None if row < 0 else row
 
 
-def _all_questions(block: DecodedBlock, rows: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.uint32], NameBlock]]:
-    """The names of all questions in these rows, some thousands at once; each with the number of its row among `rows`.
-
-    Raises ValueError for a row that has no DNS message.
+def _all_questions(
+    block: DecodedBlock, rows: NDArray[np.intp]
+) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint32]]]:
+    """The names of all questions in these rows, some thousands at once: whose each is, by number in `rows`, the names,
+    and where each begins and the last one ends; good until the next. Raises ValueError for a row that has no message.
     """
     wire_at, wire_length = block.wire_at[rows], block.wire_length[rows]
     state = np.zeros(4, np.int64)
@@ -119,8 +119,7 @@ def _all_questions(block: DecodedBlock, rows: NDArray[np.intp]) -> Iterator[tupl
     ):
         if count < 0:
             raise ValueError("a DNS message that decoded is none")
-        size = int(offsets[count])
-        yield owners[:count], NameBlock(data=octets[:size].tobytes(), offsets=offsets[: count + 1].tobytes())
+        yield owners[:count], octets, offsets[: count + 1]
 
 
 def no_names(secret: bytes) -> WellKnownNames:
