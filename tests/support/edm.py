@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -55,7 +55,7 @@ class AccountOf:
 
     received: int
     in_flight: int
-    settled: Mapping[str, int]
+    settled: Counter[str]
     """by `kind.reason`"""
 
     @property
@@ -180,8 +180,8 @@ class Edm:
             return thread.submit(trio.run, asking).result(90)
 
     def part(self, name: str) -> Any:
-        """What one part says of itself in the status."""
-        return self.ask("status")["edm"][name]
+        """What one part of EDM says of itself."""
+        return self.ask("edm")[name]
 
     def account(self) -> AccountOf:
         """The account as it is now."""
@@ -189,7 +189,7 @@ class Edm:
         return AccountOf(
             received=said["received"],
             in_flight=said["in_flight"],
-            settled={f"{kind}.{reason}": count for kind, reason, count in said["settled"]},
+            settled=Counter({f"{kind}.{reason}": count for kind, reason, count in said["settled"]}),
         )
 
     def settled(self, received: int | None = None, *, seconds: float = 60) -> AccountOf:
@@ -280,9 +280,13 @@ class Stream:
         else:
             self._socket = socket.create_connection(where)
         self._socket.settimeout(60)
-        self._socket.sendall(self._machine.start())
-        while not self._machine.open:
-            self._hear()
+        try:
+            self._socket.sendall(self._machine.start())
+            while not self._machine.open:
+                self._hear()
+        except BaseException:
+            self._socket.close()
+            raise
 
     def __enter__(self) -> "Stream":
         return self
