@@ -63,6 +63,8 @@ class AggregateSender(Actor[AggregatesMessage]):
         self._idle = trio.Event()
         self._leaving = False
         self._outbox = Outbox()
+        self._looking = True
+        """the outbox is looked at right now, for the first time or again"""
         self._delivered: set[StoredFile] = set()
         """what Core has and the outbox, too"""
         self._sent = self._kept = 0
@@ -81,7 +83,7 @@ class AggregateSender(Actor[AggregatesMessage]):
             case HistogramWritten():
                 self._woken.set()
             case GetAggregates():
-                ctx.reply(self._status())
+                ctx.reply(await self._status(ctx))
             case ConfigureAggregates():
                 self._configure(message.settings)
                 ctx.reply(None)
@@ -106,7 +108,7 @@ class AggregateSender(Actor[AggregatesMessage]):
 
     async def _run(self, ctx: Context[AggregatesMessage]) -> None:
         while not self._leaving:
-            self._woken = trio.Event()
+            self._woken, self._looking = trio.Event(), True
             pause = await self._go_round(ctx)
             with trio.move_on_after(pause):
                 await self._woken.wait()
@@ -127,7 +129,7 @@ class AggregateSender(Actor[AggregatesMessage]):
             self._voice.begin(Trouble.FOLDERS, str(exc))
             return settings.interval
         self._voice.end(Trouble.FOLDERS)
-        self._outbox = outbox
+        self._outbox, self._looking = outbox, False
         self._turns.see(outbox)
         if not self._turns.refused:
             self._voice.end(Trouble.ASIDE)
@@ -224,8 +226,15 @@ class AggregateSender(Actor[AggregatesMessage]):
             f"{oldest.path.parent}, and `tapir status` says why"
         )
 
-    def _status(self) -> AggregatesStatus:
+    async def _status(self, ctx: Context[AggregatesMessage]) -> AggregatesStatus:
         outbox, settings = self._outbox, self._settings
+        if self._looking or self._woken.is_set():
+            # Who knows of a file that was told of finds it here, too; otherwise what is known is new enough.
+            files = ParquetFiles(settings.data_dir / "parquet")
+            try:
+                outbox = await ctx.run_blocking(_look, files, frozenset(), frozenset(self._delivered))
+            except StoreError as exc:
+                ctx.log.debug("the outbox as it was: %s", exc)
         return AggregatesStatus(
             enabled=settings.enabled,
             url=settings.url,

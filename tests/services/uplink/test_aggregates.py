@@ -200,6 +200,26 @@ async def test_a_file_is_sent_when_it_is_told_of_or_after_ten_seconds(rig: Rig, 
         assert rig.core.taken == bodies(1, 2)
 
 
+async def test_the_status_has_each_file_that_was_told_of(
+    rig: Rig, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.core.seconds = 20
+    rig.write(*bodies(1))
+    async with running(rig):
+        await trio.sleep(1)
+        rig.write(*bodies(2, 3), begin=1)
+        await rig.ref.tell(HistogramWritten())
+        status = await rig.status()
+        assert (status.waiting, status.waiting_octets, status.oldest_at) == (3, 24, NOON)
+
+        def refuse(path: Any) -> Iterator[Any]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", refuse)
+            assert (await rig.status()).waiting == 1
+
+
 async def test_a_backlog_larger_than_what_is_looked_at_at_once(
     rig: Rig, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
