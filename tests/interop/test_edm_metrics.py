@@ -238,3 +238,40 @@ def test_a_pop_in_the_same_process_has_a_page_of_its_own(make_pop: Callable[...,
     assert "tapir_zone_serial" in theirs
     assert "edm_processed_dnstap_total" in ours
     assert {name for name in theirs & ours if not name.startswith("process_")} == set()
+
+
+def test_what_an_operator_must_hear_of_has_an_identifier_and_ends(edm: Edm, core: Core) -> None:
+    core.serve(edm)
+    edm.own |= {"new-qname-outbox": 4, "telemetry-topic": STATUS, "telemetry-interval": 1}
+    edm.start()
+
+    def lasting() -> dict[str, object]:
+        found = json.loads(edm.command("events", "--json").stdout)
+        return {each["kind"]: each for each in found if each["cleared_at"] is None}
+
+    send(edm.socket, [answer_frame("known.example.")])
+    edm.settled(1)
+    good = edm.well_known.read_bytes()
+    edm.well_known.write_bytes(good[:-3])
+    edm.reload()
+    wait_until(lambda: EventKind.LIST_UNUSABLE in lasting(), what="the event of the list", pause=0.2)
+    assert "tapir_edm_list_unusable" in {name for (name, _), value in scrape(edm).items() if value}
+    send(edm.socket, [answer_frame("known.example.")])
+    assert edm.settled(2).settled == {"minimised.histogram": 2}
+    edm.well_known.write_bytes(good)
+    edm.reload()
+    wait_until(lambda: EventKind.LIST_UNUSABLE not in lasting(), what="its end", pause=0.2)
+
+    core.broker.stop()
+    wait_until(lambda: not scrape(edm)["tapir_edm_mqtt_connected", ()], what="the broker to be missed")
+    sent = send(edm.socket, [answer_frame(f"new{number}.example.") for number in range(9)])
+    edm.settled(2 + sent)
+    wait_until(lambda: EventKind.EVENTS_DROPPED in lasting(), what="the event of the outbox", pause=0.2)
+    figures = scrape(edm)
+    assert figures["edm_new_qname_queued_total", ()] == 9
+    assert figures["edm_new_qname_discarded_total", ()] == 5
+    assert figures["edm_new_qname_ch_len", ()] == 4
+    assert edm.daemon is not None
+    log = edm.daemon.output()
+    assert log.count(" list-unusable ") == 2  # it is so, and it is over
+    assert log.count(" events-dropped ") == 1
