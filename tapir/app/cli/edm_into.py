@@ -5,6 +5,7 @@ It is the pipeline of the service: the same actors, lists and keys, with a data 
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -33,6 +34,7 @@ from tapir.services.ingest.seenholder import SeenHolder
 from tapir.store.errors import StoreError
 
 NEW_NAMES: Final = "new-names.jsonl"
+INTERRUPTED: Final = "it was not read to its end, for that was interrupted"
 _SECRET: Final = 16
 _PAGE: Final = 1000
 _EVENTS: Final = 1 << 32
@@ -96,6 +98,7 @@ def _run(path: Path, config: EdmConfig, into: Path, *, show: bool) -> tuple[Read
         reading, troubles = trio.run(pipeline.run, partial(read_through, path, config.frame_streams, show=show))
         names = pipeline.write_names(into / NEW_NAMES)
     except BaseExceptionGroup as group:
+        # Before the file is read, and while the last files are written.
         if group.subgroup(KeyboardInterrupt) is not None:
             raise KeyboardInterrupt from None
         raise
@@ -103,6 +106,7 @@ def _run(path: Path, config: EdmConfig, into: Path, *, show: bool) -> tuple[Read
         raise ReplayError(f"{into}: {exc}", code=NOT_DONE) from exc
     finally:
         pipeline.close()
+    reading.file = str(path)
     account = pipeline.ledger.account()
     if dropped := account.total("dropped"):
         troubles = (*troubles, f"{dropped} frames were dropped")
@@ -170,11 +174,28 @@ class _Pipeline:
         self, read: Callable[[Callable[[FrameBlock], None]], Reading]
     ) -> tuple[Reading, tuple[str, ...]] | ReplayError:
         await self._wait_begun()
-        reading = await trio.to_thread.run_sync(read, self._take)
+        reading = await self._read_all(read)
         rotated = await self._minimiser.ask(RotateNow(), timeout=_PATIENCE)
         minimising = await self._minimiser.ask(GetMinimiser(), timeout=_PATIENCE)
         novelty = await self._novelty.ask(GetNovelty(), timeout=_PATIENCE)
         return reading, tuple(dict.fromkeys((rotated.trouble, minimising.trouble, novelty.trouble)))
+
+    async def _read_all(self, read: Callable[[Callable[[FrameBlock], None]], Reading]) -> Reading:
+        """Read to the end, or until a signal says that it is enough: what was read by then is minimised all the same.
+
+        A thread that waits for standard input is left behind, as nothing wakes it.
+        """
+        found: Reading | ReplayError | None = None
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_heed, nursery.cancel_scope)
+            try:
+                found = await trio.to_thread.run_sync(read, self._take, abandon_on_cancel=True)
+            except ReplayError as exc:
+                found = exc  # raised outside, where no group is made of it
+            nursery.cancel_scope.cancel()
+        if isinstance(found, ReplayError):
+            raise found
+        return Reading(trouble=INTERRUPTED, frames=self.ledger.account().received) if found is None else found
 
     async def _wait_begun(self) -> None:
         """Until frames are minimised. Raises ReplayError where they cannot be."""
@@ -213,6 +234,14 @@ class _Pipeline:
     def close(self) -> None:
         """Close the store of names. Blocks."""
         self._holder.close()
+
+
+async def _heed(scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Cancel `scope` at the first signal."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            scope.cancel()
 
 
 def _parquet(into: Path) -> Iterator[Path]:

@@ -40,7 +40,7 @@ class ReplayError(TapirError):
 class Reading:
     """What was read, and what is wrong with it; every whole frame was passed on all the same."""
 
-    file: str
+    file: str = ""
     frames: int = 0
     octets: int = 0
     unread: int = 0

@@ -37,10 +37,10 @@ class InputVoice:
                 self._over()
             return
         detail = f": {summary.detail}" if summary.detail else ""
+        taken = f"; its {summary.frames} frames before that were taken" if summary.frames else ""
         self._warn(
             f"{name} {summary.failure.value}",
-            f"input: a sender on {name} was given up ({summary.failure.value}{detail}); its {summary.frames} frames "
-            "before that were taken",
+            f"input: a sender on {name} was given up ({summary.failure.value}{detail}){taken}",
         )
 
     def refused(self, count: int, limit: int) -> None:
