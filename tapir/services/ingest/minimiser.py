@@ -11,8 +11,9 @@ The event loop does nothing for a frame, and little for a block. While as many b
 come stay in the mailbox, their senders wait, and whoever asks is answered nevertheless.
 """
 
+import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -50,7 +51,7 @@ from tapir.services.ingest.minimiserstatus import status_of
 from tapir.services.ingest.minimiservoice import Voice
 from tapir.services.ingest.rotation import is_early
 from tapir.services.ingest.telling import Telling
-from tapir.services.ingest.thread import WorkThread
+from tapir.services.ingest.thread import ThreadStopped, WorkThread
 from tapir.services.ingest.unwritten import HISTOGRAM, Unwritten, left_spool
 from tapir.services.ingest.work import DUMP, SPOOL, Done, PipelineWork
 from tapir.services.ingest.writing import Writer
@@ -67,7 +68,7 @@ _OUTSTANDING: Final = IN_HAND + 5
 _WAITS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """seconds between two tries to begin"""
 _LOOK: Final = 60.0
-_PATIENCE: Final = 1.0
+_PATIENCE: Final = 0.5
 """seconds to wait for the thread before what it said last is told again"""
 
 _HOOK: Final = "dnstap"
@@ -109,7 +110,10 @@ class Minimiser(Actor[MinimiserMessage]):
         self._ready = trio.Event()
         self._changed = trio.Event()
         self._turn = trio.Lock()
-        """for whoever ends an interval, or changes what it works by"""
+        """for whoever ends an interval; nothing is waited for meanwhile but the thread"""
+        self._changing = trio.Lock()
+        """for whoever reads lists and derives keys, which may take as long as a file system does"""
+        self._minding = trio.CancelScope()
         self._means = Means(secret=secret, voice=self._voice)
         self._work: PipelineWork | None = None
         self._of_interval: list[Unwritten] = []
@@ -132,15 +136,15 @@ class Minimiser(Actor[MinimiserMessage]):
             case FramesReceived():
                 await self._take(ctx, message.block)
             case RotateNow():
-                ctx.start_soon(self._answer_rotated, ctx, ctx.defer_reply(), name="rotate now")
+                self._answer(ctx, partial(self._rotated, ctx))
             case GetMinimiser():
-                ctx.start_soon(self._answer_status, ctx, ctx.defer_reply(), name="tell how it stands")
+                self._answer(ctx, self._status)
             case GetBusyNames():
-                ctx.start_soon(self._answer_busy, ctx.defer_reply(), message.count, name="tell busy names")
+                self._answer(ctx, partial(self._busy, message.count))
             case ConfigureMinimiser():
                 self._settings = message.settings
                 self._changed.set()
-                ctx.start_soon(self._answer_configured, ctx, ctx.defer_reply(), name="configure")
+                self._answer(ctx, partial(self._configured, ctx))
 
     async def stopping(self, ctx: Context[MinimiserMessage], reason: StopReason) -> None:
         """Minimise what is in hand, and write the last interval; what there is no time for is dropped and counted."""
@@ -157,6 +161,7 @@ class Minimiser(Actor[MinimiserMessage]):
             self._writer.give_up(ctx)
 
     async def _finish(self, ctx: Context[MinimiserMessage]) -> None:
+        self._minding.cancel()
         job = None
         if self._work is not None:
             # Behind the blocks in hand, all of which are done when this is.
@@ -184,8 +189,7 @@ class Minimiser(Actor[MinimiserMessage]):
         ctx.log.info("minimising begins")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hand.run, partial(ctx.hold, None))
-            nursery.start_soon(self._rotate_each_minute, ctx, work)
-            nursery.start_soon(self._look, ctx)
+            nursery.start_soon(self._mind, ctx, work)
 
     async def _open(self, ctx: Context[MinimiserMessage]) -> PipelineWork:
         """The work, once all that it needs can be had: until then frames wait."""
@@ -194,7 +198,7 @@ class Minimiser(Actor[MinimiserMessage]):
         tries = 0
         while True:
             self._changed = trio.Event()
-            async with self._turn:
+            async with self._changing:
                 await self._means.derive(ctx, self._settings)
                 lists = await self._means.read(ctx, self._settings)
                 if self._means.keys is not None and not lists.closed:
@@ -257,6 +261,13 @@ class Minimiser(Actor[MinimiserMessage]):
 
     # -- intervals
 
+    async def _mind(self, ctx: Context[MinimiserMessage], work: PipelineWork) -> None:
+        """What is to be done now and then, until the end."""
+        with self._minding:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._rotate_each_minute, ctx, work)
+                nursery.start_soon(self._look, ctx, work)
+
     async def _rotate_each_minute(self, ctx: Context[MinimiserMessage], work: PipelineWork) -> None:
         while True:
             await trio.sleep(until_next_minute(ctx.now()) / 1e6)
@@ -289,95 +300,91 @@ class Minimiser(Actor[MinimiserMessage]):
 
     async def _configure(self, ctx: Context[MinimiserMessage], work: PipelineWork) -> None:
         """Put the settings and the lists as they are now in force. Raises CryptopanError, and the old key stays."""
-        async with self._turn:
-            before = self._means.lists
+        async with self._changing:
             refused = await self._means.derive(ctx, self._settings)
             lists, keys = await self._means.read(ctx, self._settings), self._means.keys
-            if keys is None or before is None:
-                raise AssertionError("work began without keys or lists")
-            names, now = lists.well_known.value, ctx.now()
-            ended = await self._thread.run(
-                work.configure,
-                pipeline_settings(self._settings, self._begun, keys, lists),
-                keys.spool if self._begun.durable else None,
-                now,
-                _tick(),
-                None if names is before.well_known.value else names,
-            )
-            self._collect(ctx)
-            if ended is not None:
-                self._begun_at = now
-                self._of_interval = []
+            if keys is None:
+                raise AssertionError("work began without keys")
+            settings = pipeline_settings(self._settings, self._begun, keys, lists)
+            spool_key = keys.spool if self._begun.durable else None
+            async with self._turn:
+                now, names = ctx.now(), lists.well_known.value
+                ended = await self._thread.run(work.configure, settings, spool_key, now, _tick(), names)
+                self._collect(ctx)
+                if ended:
+                    self._begun_at = now
+                    self._of_interval = []
         if refused is not None:
             raise refused
 
-    async def _look(self, ctx: Context[MinimiserMessage]) -> None:
+    async def _look(self, ctx: Context[MinimiserMessage], work: PipelineWork) -> None:
         while True:
             self._voice.look(ctx.now())
             await self._writer.clean(ctx, self._settings.keep_sessions)
             await trio.sleep(_LOOK)
-            if self._work is not None and self._means.lists is not None and self._means.lists.troubles:
-                try:
-                    await self._configure(ctx, self._work)
-                except CryptopanError:
-                    continue  # that is said already
+            if self._means.lists is not None and self._means.lists.troubles:
+                with contextlib.suppress(CryptopanError):  # that is said
+                    await self._configure(ctx, work)
 
     # -- answers
 
-    async def _answer_configured(self, ctx: Context[MinimiserMessage], reply: Reply) -> None:
-        try:
-            if self._work is not None:
-                await self._configure(ctx, self._work)
-        except CryptopanError as exc:
-            reply.fail(exc)
-        else:
-            reply.send(None)
+    def _answer(self, ctx: Context[MinimiserMessage], answer: Callable[[], Awaitable[object]]) -> None:
+        """Answer beside the mailbox, in which frames go on meanwhile."""
+        ctx.start_soon(_give, ctx.defer_reply(), answer)
 
-    async def _answer_rotated(self, ctx: Context[MinimiserMessage], reply: Reply) -> None:
+    async def _configured(self, ctx: Context[MinimiserMessage]) -> None:
+        if self._work is not None:
+            await self._configure(ctx, self._work)
+
+    async def _rotated(self, ctx: Context[MinimiserMessage]) -> Rotated:
         with trio.move_on_after(_PATIENCE):
             await self._ready.wait()
         if self._work is None or self._hand is None:
             now = ctx.now()
-            reply.send(Rotated(start=now, stop=now, trouble=self._voice.trouble or "nothing is minimised yet"))
-            return
+            return Rotated(start=now, stop=now, trouble=self._voice.trouble or "nothing is minimised yet")
         with trio.move_on_after(_PATIENCE):
             # What came before it is in the files, also where it overtook that in the mailbox.
             await self._hand.wait_settled(self._ledger.account().received)
         start, stop, files = await self._rotate(ctx, self._work)
         for unwritten in files:
             await unwritten.tried.wait()
-        reply.send(
-            Rotated(
-                start=start,
-                stop=stop,
-                histogram="".join([str(each.path) for each in files if each.kind == HISTOGRAM and each.path]),
-                sessions=tuple([str(each.path) for each in files if each.kind != HISTOGRAM and each.path]),
-                trouble="; ".join(dict.fromkeys([each.trouble for each in files if each.trouble])),
-            )
+        return Rotated(
+            start=start,
+            stop=stop,
+            histogram="".join([str(each.path) for each in files if each.kind == HISTOGRAM and each.path]),
+            sessions=tuple([str(each.path) for each in files if each.kind != HISTOGRAM and each.path]),
+            trouble="; ".join(dict.fromkeys([each.trouble for each in files if each.trouble])),
         )
 
-    async def _answer_status(self, ctx: Context[MinimiserMessage], reply: Reply) -> None:
-        work = self._work
-        if work is not None:
+    async def _status(self) -> MinimiserStatus:
+        if self._work is not None:
             with trio.move_on_after(_PATIENCE):
-                self._statistics = await self._thread.run(work.statistics)
-        status: MinimiserStatus = status_of(
+                self._statistics = await self._thread.run(self._work.statistics)
+        return status_of(
             self._statistics,
             account=self._ledger.account(),
             lists=self._means.lists,
             settings=self._settings,
             writer=self._writer,
-            spooling=work is not None and work.spooling,
+            spooling=self._work is not None and self._work.spooling,
             trouble=self._voice.trouble,
         )
-        reply.send(status)
 
-    async def _answer_busy(self, reply: Reply, count: int) -> None:
+    async def _busy(self, count: int) -> tuple[BusyName, ...]:
         busy: tuple[tuple[str, int], ...] = ()
         if self._work is not None:
             with trio.move_on_after(_PATIENCE):
                 busy = await self._thread.run(self._work.busy, count)
-        reply.send(tuple([BusyName(name=name, responses=responses) for name, responses in busy]))
+        return tuple([BusyName(name=name, responses=responses) for name, responses in busy])
+
+
+async def _give(reply: Reply, answer: Callable[[], Awaitable[object]]) -> None:
+    try:
+        given = await answer()
+    except (CryptopanError, ThreadStopped) as exc:
+        reply.fail(exc)
+    else:
+        reply.send(given)
 
 
 def _tick() -> int:

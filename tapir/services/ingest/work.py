@@ -123,22 +123,20 @@ class PipelineWork:
         return start, stop
 
     def configure(
-        self,
-        settings: PipelineSettings,
-        spool_key: bytes | None,
-        now: int,
-        tick: int,
-        names: WellKnownNames | None,
-    ) -> tuple[int, int] | None:
-        """Work by these from the next block on. What the ended interval was, where this began another one.
+        self, settings: PipelineSettings, spool_key: bytes | None, now: int, tick: int, names: WellKnownNames
+    ) -> bool:
+        """Work by these from the next block on; whether that ended an interval.
 
-        Other well-known names begin one, so that no count lands on another name; and another key, so that no file has
+        Other well-known names end one, so that no count lands on another name; and another key, so that no file has
         pseudonyms of two, and what is spooled can be read with the key that there is.
         """
         rekeyed = settings.cryptopan is not self._pipeline.settings.cryptopan
         self._pipeline.configure(settings)
         self._spool_key = spool_key
-        return self.rotate(now, tick, names) if rekeyed or names is not None else None
+        if rekeyed or names is not self._pipeline.names:
+            self.rotate(now, tick, names)
+            return True
+        return False
 
     def finish(self, now: int, tick: int) -> None:
         """End the last interval."""

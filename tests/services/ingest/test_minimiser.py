@@ -4,18 +4,22 @@ import logging
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 import trio
+import trio.testing
 from minimising import MARK, START, Rig, asked, block_of, fates_of, write_list
 from trio.testing import MockClock
 
 from actors import AskError, SystemClock
+from tapir.codec.edmnames import until_next_minute
 from tapir.minimiser.account import Fate
 from tapir.minimiser.pipeline import Pipeline, Processed
 from tapir.model.blocks import FrameBlock
 from tapir.model.messages.edm import BusyName, GetBusyNames, RotateNow
+from tapir.services.ingest.lists import ListPaths, Loaded, load_lists
 from tapir.services.ingest.minimiser import Minimiser
 from tapir.store.parquetfiles import Retention
 
@@ -170,6 +174,60 @@ async def test_a_reload_is_in_force_from_the_next_block_on(tmp_path: Path, autoj
         assert account.count(Fate.QUESTION_NAME) == 1
     assert len(rig.session_rows) == 1  # what was gathered before they were switched off
     assert rig.counts == {"known.example.": 2}
+
+
+async def test_a_list_that_hangs_keeps_neither_minutes_nor_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    rig = Rig(tmp_path, clock=SystemClock())
+    gate = threading.Event()
+
+    def hang(paths: ListPaths, **settings: Any) -> Loaded:
+        if not gate.wait(20):
+            raise TimeoutError
+        return load_lists(paths, **settings)
+
+    async with rig.running():
+        monkeypatch.setattr("tapir.services.ingest.minimisermeans.load_lists", hang)
+        configured = trio.Event()
+
+        async def configure() -> None:
+            await rig.configure()
+            configured.set()
+
+        nursery.start_soon(configure)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for _ in range(10):
+            await rig.tell(block_of("known.example"))
+        assert (await rig.ref.ask(RotateNow())).histogram
+        assert (await rig.status()).histograms_written == 1
+        gate.set()
+        await configured.wait()
+    assert rig.counts == {"known.example.": 10}
+
+
+async def test_a_stop_at_the_minute_is_an_ordinary_stop(
+    tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, nursery: trio.Nursery
+) -> None:
+    for late in (-0.001, 0, 0.001):
+        (folder := tmp_path / str(late)).mkdir()
+        rig = Rig(folder)
+        failed: list[AskError] = []
+
+        async def ask(rig: Rig = rig, failed: list[AskError] = failed) -> None:
+            try:
+                await rig.ref.ask(RotateNow())
+            except AskError as exc:
+                failed.append(exc)
+
+        async with rig.running():
+            await rig.tell(block_of("known.example"))
+            await trio.sleep(until_next_minute(rig.clock.now()) / 1e6 + late)
+            for _ in range(5):
+                nursery.start_soon(ask)
+        assert rig.counts == {"known.example.": 1}
+        assert not rig.ledger.account().in_flight
+    assert "failed while stopping" not in caplog.text
 
 
 async def test_another_list_of_well_known_names_begins_an_interval(tmp_path: Path, autojump_clock: MockClock) -> None:
