@@ -52,6 +52,8 @@ _SWEEPING: Final = 30.0
 _WINDOW: Final = 4096
 _WINDOWS: Final = 64
 """at most in one sweep"""
+_NEXT: Final = 100
+"""events that are sent next"""
 _RETRIES: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -212,7 +214,7 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
             await trio.sleep(_SWEEPING)
             self._telling.look(ctx.now())
             done = 0
-            while done < self._windows and not self._trouble and self._settings.retention.age is not None:
+            while done < self._windows and not self._trouble:
                 # A window at a time: batches go in between.
                 async with self._turn:
                     if not await self._try(ctx, self._sweep):
@@ -305,9 +307,11 @@ def _report_batch(store: SeenStore, batch: Sightings, settings: NoveltySettings,
 def _sweep_window(store: SeenStore, settings: NoveltySettings, now: int) -> int:
     """Forget what is too old in one window; how many a sweep should take, to be around in a tenth of the age."""
     store.retention, store.sync = settings.retention, settings.sync
-    store.sweep(now=now, limit=_WINDOW)
+    # Who sends events stumbles over a damaged one again and again, and cannot begin anew.
+    store.waiting(_NEXT)
     if settings.retention.age is None:
         return 1
+    store.sweep(now=now, limit=_WINDOW)
     sweeps = max(1, settings.retention.age // 10 // round(_SWEEPING * _SECOND))
     return min(_WINDOWS, -(-store.statistics().names // (sweeps * _WINDOW)) or 1)
 

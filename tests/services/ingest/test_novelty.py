@@ -316,6 +316,25 @@ async def test_one_that_is_damaged_while_in_use_keeps_the_batch(
         assert rig.events_waiting() == 2
 
 
+async def test_a_damaged_event_is_found_before_its_sender_stumbles_over_it_for_ever(
+    tmp_path: Path, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(self: SeenStore, limit: int, *, after: int = 0) -> Any:
+        raise StoreCorrupt(path=self.path, reason="an event in the outbox is damaged")
+
+    async with running(Rig(tmp_path, retention=Retention(age=None))) as rig:
+        await rig.ref.tell(sighted("a"))
+        await trio.sleep(1)
+        first = rig.holder.store
+        with monkeypatch.context() as patch:
+            patch.setattr(SeenStore, "waiting", damaged)
+            await trio.sleep(31)
+        assert rig.holder.store is not first
+        await rig.ref.tell(sighted("a"))
+        await trio.sleep(1)
+        assert rig.events_waiting() == 1
+
+
 async def test_damage_that_cannot_be_moved_aside_is_told_as_trouble(
     tmp_path: Path, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
