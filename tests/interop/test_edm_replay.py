@@ -1,11 +1,14 @@
 """`tapir edm replay`: what a file holds arrives, and what is wrong is said, with the exit code that scripts look at."""
 
+import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +16,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import dns.exception
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
 import trio
-from edm import CLIENT, Edm, answer_frame, read_histograms, sessions_in
+from edm import CLIENT, Edm, answer_frame, read_histograms, responses_in, sessions_in
 from framestreams import file_octets, write_file
-from peers import wait_until
+from peers import Daemon, wait_until
 
 import tapir.app.cli.edm_sending
+from tapir.app.cli.edm_into import INTERRUPTED
 from tapir.app.cli.edm_replay import ReplayError, choose_receiver, parse_receiver, replay
 from tapir.app.cli.edm_sending import Receiver
 from tapir.model.blocks import FrameBlock
@@ -341,3 +349,95 @@ def test_into_a_folder_says_what_is_wrong(edm: Edm, answers: Path, tmp_path: Pat
     code, text = wrong(answers, tmp_path / "out")
     assert code == 2
     assert "cryptopan-key" in text
+
+
+def test_what_was_read_before_an_interruption_is_minimised(edm: Edm, tmp_path: Path) -> None:
+    edm.write_config()
+    folder = tmp_path / "replayed"
+    command = [sys.executable, "-m", "tapir", "edm", "replay", "-", "--config-dir", str(edm.config_dir)]
+    with subprocess.Popen(
+        [*command, "--into", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        octets = file_octets([answer_frame("known.example.")] * 20_000)
+        process.stdin.write(octets[:-100])  # and it waits for the rest
+        process.stdin.flush()
+        pipe = process.stdin.fileno()
+        wait_until(lambda: not unread(pipe), what="all that there is to be read")
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said, trouble = process.stdout.read().decode(), process.stderr.read().decode()
+    assert process.returncode == 2, trouble
+    used = responses_in(folder.rglob("dns_histogram*.parquet"))
+    assert 10_000 < used < 20_000
+    assert said.startswith(f"{used:,} frames from -")
+    assert f"tapir: -: {INTERRUPTED}; the {used} frames before that were used" in trouble
+
+
+def unread(pipe: int) -> int:
+    """Octets in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+BIND: Final = """
+options {{
+    directory "{directory}";
+    pid-file none;
+    listen-on port {port} {{ 127.0.0.1; }};
+    listen-on-v6 {{ none; }};
+    recursion no;
+    dnstap {{ client response; }};
+    dnstap-output file "{directory}/bind.tap";
+}};
+controls {{ }};
+zone "example" {{ type primary; file "zone"; }};
+"""
+
+
+def test_a_file_that_bind_wrote(
+    edm: Edm,
+    tmp_path: Path,
+    require_peer: Callable[[str], str],
+    free_port: Callable[[], int],
+    daemons: list[Daemon],
+) -> None:
+    """And BIND's own reader sees in it what the account says."""
+    program, reader, port, folder = require_peer("bind"), require_peer("dnstap-read"), free_port(), tmp_path / "bind"
+    folder.mkdir()
+    (folder / "zone").write_text("$TTL 60\n@ SOA a. b. 1 60 60 60 60\n@ NS a.\n* A 192.0.2.1\n")
+    (folder / "named.conf").write_text(BIND.format(port=port, directory=folder))
+    daemon = Daemon.start("named", [program, "-g", "-c", "named.conf"], directory=folder)
+    daemons.append(daemon)
+    edm.write_well_known([".known.example."])
+    wait_until(lambda: asked(port, "up.example."), what="an answer")
+    for number in range(200):
+        assert asked(port, f"{number}.known.example.")
+        assert asked(port, f"{number % 50}.new.example.")
+    assert daemon.stop() == 0
+    done = into(edm, folder / "bind.tap", tmp_path / "out", "--json")
+    assert (done.returncode, done.stderr) == (0, b"")
+    document = json.loads(done.stdout)
+    shown = subprocess.run([reader, folder / "bind.tap"], capture_output=True, timeout=60, check=True).stdout
+    kinds = [line.split()[2] for line in shown.decode().splitlines()]
+    assert set(kinds) == {"CR"}
+    assert document["account"] == {
+        "received": len(kinds),
+        "minimised.histogram": 200,
+        "minimised.other": len(kinds) - 200,
+    }
+    assert len(kinds) > 400
+    (entry,) = read_histograms((tmp_path / "out").rglob("dns_histogram*.parquet")).values()
+    assert entry["a_count"] == 200
+    names = [json.loads(line)["qname"] for line in (tmp_path / "out" / "new-names.jsonl").read_text().splitlines()]
+    assert sorted(names) == sorted([f"{number}.new.example." for number in range(50)] + ["up.example."])
+
+
+def asked(port: int, name: str) -> bool:
+    """Whether there is an answer."""
+    query = dns.message.make_query(name, "A")
+    try:
+        return dns.query.udp(query, "127.0.0.1", port=port, timeout=5).rcode() == dns.rcode.NOERROR
+    except (dns.exception.Timeout, OSError):
+        return False
