@@ -28,7 +28,15 @@ from tapir.store.quarantine import quarantine
 
 _SECOND: Final = 1_000_000
 _CAPACITY: Final = 1000
-_ERRORS: Final = frozenset({EventKind.RESTART_LIMIT, EventKind.SOURCE_EXPIRED, EventKind.RENEWAL_FAILED})
+_ERRORS: Final = frozenset(
+    {
+        EventKind.RESTART_LIMIT,
+        EventKind.SOURCE_EXPIRED,
+        EventKind.RENEWAL_FAILED,
+        EventKind.EVENTS_DROPPED,
+        EventKind.STORE_ASIDE,
+    }
+)
 """Something is missing already; of the others something is going to be, or waits for the operator."""
 
 

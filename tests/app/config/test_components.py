@@ -16,6 +16,7 @@ from tapir.app.config import (
     setup_after_reload,
     setup_changes_needing_restart,
 )
+from tapir.model.messages.events import EDM_CERTIFICATES
 
 EDM = """\
 input-unix = "dnstap.sock"
@@ -181,6 +182,14 @@ def test_certificates_of_both_are_looked_after_each_once(tmp_path: Path) -> None
     assert edm.edm is not None
     shared = attrs.evolve(edm.edm, http_client_cert_file=edm.edm.mqtt_client_cert_file)
     assert [each.label for each in attrs.evolve(edm, edm=shared).certificates.watched] == ["mqtt-client-cert-file"]
+
+
+def test_each_certificate_of_edm_is_known_as_its_own_where_events_are_told(tmp_path: Path) -> None:
+    text = EDM.replace("disable-mqtt = true", "").replace("disable-histogram-sender = true", "")
+    text = text.replace('input-unix = "dnstap.sock"', 'input-tls = "127.0.0.1:6000"\ninput-tls-key-file = "k"')
+    files = {key: f'{key} = "{number}.pem"\n' for number, key in enumerate(sorted(EDM_CERTIFICATES))}
+    write_edm(tmp_path, text + "".join(files.values()))
+    assert {each.label for each in load(tmp_path).certificates.watched} == EDM_CERTIFICATES
 
 
 def test_the_commands_look_where_the_process_is(tmp_path: Path) -> None:
