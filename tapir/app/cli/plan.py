@@ -12,7 +12,7 @@ import trio
 
 from tapir.app.cli import commands
 from tapir.app.cli.client import ConsoleForbiddenError, ConsoleRefusedError, ConsoleUnreachableError, open_console
-from tapir.app.config import Config, ConfigErrors, load
+from tapir.app.config import Component, Config, ConfigErrors, find_components, load
 from tapir.app.config.inforce import ForeignConfigError, restore_in_force
 from tapir.app.plan import Plan, RecordChange, RecordChanges, make_plan
 from tapir.model.actions import Action
@@ -30,6 +30,9 @@ def plan(config_dir: Path, state_dir: Path | None, *, show_all: bool, as_json: b
     Returns 0 for nothing, 3 for something, 1 when that cannot be known, 2 for a wrong configuration.
     """
     try:
+        if find_components(config_dir) == (Component.EDM,):
+            print(f"tapir: {config_dir} configures EDM alone, and a plan is about the zone of a POP", file=sys.stderr)
+            return commands.WRONG_INPUT
         config = load(config_dir, state_dir)
     except ConfigErrors as exc:
         for line in exc.lines:

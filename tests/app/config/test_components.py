@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from tapir.app.cli import commands
+from tapir.app.cli.plan import plan
 from tapir.app.config import (
     Component,
     ConfigErrors,
@@ -141,6 +142,12 @@ def test_the_command_line_counts_most(tmp_path: Path) -> None:
     assert faults(tmp_path, only=Component.POP, flags=flags) == [
         "command line: sets keys of EDM, which is not run: data-dir, debug, cryptopan-key"
     ]
+
+
+def test_a_plan_is_about_a_zone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_edm(tmp_path)
+    assert plan(tmp_path, None, show_all=False, as_json=False) == commands.WRONG_INPUT
+    assert "configures EDM alone" in capsys.readouterr().err
 
 
 def test_debug_of_edm_asks_for_more_of_the_log(tmp_path: Path) -> None:
