@@ -100,7 +100,13 @@ def open_frames(path: Path, settings: FrameStreamSettings) -> Iterator[FrameFile
 
 
 def _open(path: Path) -> io.FileIO:
-    return io.FileIO(sys.stdin.fileno(), closefd=False) if path == STANDARD_INPUT else io.FileIO(path)
+    if path != STANDARD_INPUT:
+        return io.FileIO(path)
+    if sys.stdin is None:  # `<&-`
+        raise FrameFileError("-: standard input is closed")
+    if sys.stdin.isatty():
+        raise FrameFileError("-: standard input is a terminal, where nobody types frames")
+    return io.FileIO(sys.stdin.fileno(), closefd=False)
 
 
 def _size(descriptor: int) -> int | None:

@@ -191,6 +191,26 @@ def test_there_must_be_a_file(path: Path, tmp_path: Path, capsys: pytest.Capture
         assert why in capsys.readouterr().err
 
 
+def test_standard_input_must_be_something(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tapir", "edm", "replay", "-", "--to", "unix:/none"],
+            stdin=theirs,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            env=ENVIRONMENT,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (done.returncode, done.stderr) == (1, b"tapir: -: standard input is a terminal, where nobody types frames\n")
+    closed = f'exec "{sys.executable}" -m tapir edm replay - --to unix:/none <&-'
+    done = subprocess.run(["sh", "-c", closed], capture_output=True, timeout=60, check=False, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (1, b"tapir: -: standard input is closed\n")
+
+
 def test_somebody_must_listen(file: Path, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert replay(file, tmp_path, to=f"unix:{path}", as_json=False) == 1
     assert capsys.readouterr().err == f"tapir: nobody listens on unix:{path}: No such file or directory\n"
@@ -411,7 +431,7 @@ def test_a_file_that_bind_wrote(
     daemon = Daemon.start("named", [program, "-g", "-c", "named.conf"], directory=folder)
     daemons.append(daemon)
     edm.write_well_known([".known.example."])
-    wait_until(lambda: asked(port, "up.example."), what="an answer")
+    wait_until(lambda: asked(port, "up.example.", patience=0.2), what="an answer")
     for number in range(200):
         assert asked(port, f"{number}.known.example.")
         assert asked(port, f"{number % 50}.new.example.")
@@ -434,10 +454,10 @@ def test_a_file_that_bind_wrote(
     assert sorted(names) == sorted([f"{number}.new.example." for number in range(50)] + ["up.example."])
 
 
-def asked(port: int, name: str) -> bool:
+def asked(port: int, name: str, *, patience: float = 5) -> bool:
     """Whether there is an answer."""
     query = dns.message.make_query(name, "A")
     try:
-        return dns.query.udp(query, "127.0.0.1", port=port, timeout=5).rcode() == dns.rcode.NOERROR
+        return dns.query.udp(query, "127.0.0.1", port=port, timeout=patience).rcode() == dns.rcode.NOERROR
     except (dns.exception.Timeout, OSError):
         return False
