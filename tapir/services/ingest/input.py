@@ -102,10 +102,12 @@ class DnstapInput(Actor[GetInput]):
         try:
             while not self._stopping.is_set():
                 if opened is not None:
-                    wait = _FIRST_WAIT
+                    began = trio.current_time()
                     await self._serve(ctx, voice)
                     if self._stopping.is_set():
                         break
+                    if trio.current_time() - began >= _LONGEST_WAIT:
+                        wait = _FIRST_WAIT  # it worked: what broke it is something new
                 with trio.move_on_after(wait):
                     await self._stopping.wait()
                     break
