@@ -29,7 +29,7 @@ from tapir.app.mapping_edm import (
     remembered_names,
 )
 from tapir.app.watchers import Watchers, telemetry_settings
-from tapir.minimiser.account import Ledger
+from tapir.minimiser.account import Fate, Ledger
 from tapir.minimiser.novelty import RecentNames
 from tapir.services.control.edm import EdmRefs
 from tapir.services.control.status import ProcessFacts
@@ -66,6 +66,7 @@ _DRAIN: Final = 5.0
 _STOP: Final = 10.0
 """seconds to write the last interval, and the last batch of names"""
 _SECRET: Final = 16
+_KINDS: Final = tuple(dict.fromkeys(fate.kind for fate in Fate))
 
 # Never reached: an actor that crashes for ever is tried every half a minute, and does not bring down what works.
 _INTENSITY: Final = Intensity(restarts=1000, period=60)
@@ -140,8 +141,15 @@ class EdmTree:
         await self._minimiser.ask(ConfigureMinimiser(settings=minimiser_settings(config)), timeout=_PATIENCE)
 
     def close(self) -> None:
-        """Give back what the actors shared, when all of them have ended. Blocks."""
+        """Give back what the actors shared, when all of them have ended, and close the account. Blocks."""
         self._holder.close()
+        # A stop whose deadline passed leaves blocks in a mailbox, and nobody looks at those any more.
+        if left := self._ledger.account().in_flight:
+            self._ledger.settle({Fate.STOPPED: left})
+        account = self._ledger.account()
+        if account.received:
+            sums = " + ".join(f"{account.total(kind)} {kind}" for kind in _KINDS)
+            _log.info("frames: %d received = %s", account.received, sums)
 
     def _ingest(self, beginning: EdmConfig, recent: RecentNames) -> SupervisorSpec:
         connected = beginning.broker is not None

@@ -30,6 +30,7 @@ from tapir.app.config import CertificatesConfig, EdmConfig, Setup, load_setup
 from tapir.app.edm import EdmTree
 from tapir.app.tree import Tree
 from tapir.app.watchers import Watchers
+from tapir.minimiser.account import Fate
 from tapir.model.messages.control import HealthStatus
 from tapir.services.control.status import ProcessFacts
 from tapir.services.ingest.minimiser import ConfigureMinimiser
@@ -139,6 +140,19 @@ def test_more_names_than_memory_has_are_not_remembered(
     assert [record.message for record in caplog.records] == [
         "qname-seen-entries is 9223372036854775807; 268435456 names are remembered"
     ]
+
+
+def test_what_a_stop_left_is_in_the_account(
+    tmp_path: Path, state: StateDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    system = make_system()
+    edm = EdmTree(system=system, state=state, facts=FACTS, watchers=Watchers(system=system, state=state, version="1"))
+    edm._ledger.receive(5)
+    edm._ledger.settle({Fate.QUERY: 2})
+    edm.close()
+    (record,) = caplog.records
+    assert record.message == "frames: 5 received = 0 minimised + 2 ignored + 0 malformed + 3 dropped"
 
 
 def stand_ins(specs: tuple[SupervisorSpec, ...], parts: dict[str, Probe]) -> tuple[SupervisorSpec, ...]:

@@ -58,6 +58,7 @@ def test_from_frames_to_files_and_an_ordered_stop(edm: Edm) -> None:
         stream.send([answer_frame(KNOWN)] * 1000)
         assert edm.stop() == 0
     assert responses_in(edm.histograms()) == 1002
+    assert said(edm, "frames: 1005 received = 1003 minimised + 0 ignored + 2 malformed + 0 dropped")
     (session,) = sessions_in(edm.files("sessions"))
     assert [session["label0"], session["label1"], session["label2"]] == ["example", "other", "www"]
     assert session["source_ipv4"] % 2**32 != int.from_bytes(CLIENT, "big")
