@@ -211,6 +211,10 @@ def test_the_status_is_signed_and_brings_events(edm: Edm, core: Core) -> None:
     said = b"".join(payload for _, payload in core.messages)
     assert b"198.51.100.7" not in said
 
+    edm.own["telemetry-topic"] = "status/up/{EdgeId}/elsewhere"
+    edm.reload()
+    wait_until(lambda: f"status/up/{KID}/elsewhere" in {topic for topic, _ in core.messages}, what="the other topic")
+
 
 def test_a_pop_in_the_same_process_has_a_page_of_its_own(make_pop: Callable[..., Pop], tmp_path: Path) -> None:
     pop, api, port = make_pop(), free_port(), free_port()

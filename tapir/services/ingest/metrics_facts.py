@@ -107,7 +107,8 @@ def _input(status: InputStatus) -> Iterator[Sample]:
 
 
 def _minimiser(status: MinimiserStatus) -> Iterator[Sample]:
-    yield from _time("tapir_edm_interval_start_timestamp_seconds", (), status.interval_started_at)
+    # 0 is that none has begun: frames wait for what minimising needs.
+    yield from _time("tapir_edm_interval_start_timestamp_seconds", (), status.interval_started_at or None)
     yield "tapir_edm_interval_names", (), status.interval_names
     yield "tapir_edm_interval_responses", (), status.interval_responses
     yield "tapir_edm_session_rows", (), status.session_rows

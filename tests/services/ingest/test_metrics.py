@@ -211,6 +211,13 @@ async def test_who_never_answered_is_left_out_and_the_account_is_there_all_the_s
         assert ("edm_new_qname_ch_len", ()) not in samples
 
 
+async def test_an_interval_that_has_not_begun_has_no_time():
+    async with running() as rig:
+        assert (await rig.samples())["tapir_edm_interval_start_timestamp_seconds", ()] == 60
+        rig.parts.answers[GetMinimiser] = attrs.evolve(MINIMISER, interval_started_at=0)
+        assert ("tapir_edm_interval_start_timestamp_seconds", ()) not in await rig.samples()
+
+
 async def test_without_mqtt_no_event_is_queued_whatever_is_new():
     async with running(alone=True) as rig:
         samples = await rig.samples()
