@@ -204,6 +204,8 @@ class Mailbox:
 
         Meanwhile asks of other classes are taken in beside the capacity: there are as many as there are askers.
         """
+        if kind is self._held:
+            return
         self._held = kind
         for task, envelope in list(self._waiting.items()):
             if self._passes(envelope):

@@ -44,6 +44,8 @@ class DebugDump:
             write_all(self._descriptor, "".join(describe_frames(frames)).encode())
         except OSError as exc:
             return f"{self._path}: {exc.strerror or exc}"
+        except Exception as exc:  # noqa: BLE001 - a frame that nobody can describe is minimised all the same
+            return f"{self._path}: a frame could not be described ({type(exc).__name__})"
         return ""
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import attrs
 
 from tapir.codec.newqname import Sightings
 from tapir.minimiser.account import Fate
+from tapir.minimiser.histogram import Counted
 from tapir.minimiser.pipeline import Pipeline, PipelineSettings, PipelineStatistics
 from tapir.minimiser.spooling import SALT_SIZE, SpoolWriter
 from tapir.minimiser.wellknown import WellKnownNames
@@ -91,8 +92,9 @@ class PipelineWork:
         if processed.full is not None:
             stop = self._clock.stop(now, tick)
             self.ended.append(sessions_file(processed.full, start=self._clock.start, stop=stop))
+        # From here on the block is minimised, whatever becomes of what is kept of it beside.
         if processed.counted is not None and self._spooling is not None and not self._spooling.file.short:
-            self._spool(self._spooling, self._spooling.writer.record(processed.counted, self._pipeline.names))
+            self._spool(self._spooling, processed.counted)
         if processed.debug is not None and self._dump is not None:
             self._troubles[DUMP] = self._dump.append(processed.debug)
         return Done(
@@ -167,9 +169,16 @@ class PipelineWork:
             self._troubles[SPOOL] = str(exc)
             return
         self._troubles[SPOOL] = ""
-        self._spool(self._spooling, writer.begin)
+        self._append(self._spooling, writer.begin)
 
-    def _spool(self, spooling: _Spooling, octets: bytes) -> None:
+    def _spool(self, spooling: _Spooling, counted: Counted) -> None:
+        try:
+            self._append(spooling, spooling.writer.record(counted, self._pipeline.names))
+        except Exception as exc:  # noqa: BLE001 - as with a disk that is full: the next interval has a spool again
+            spooling.file.short = True
+            self._troubles[SPOOL] = f"{spooling.file.path}: a record could not be made ({type(exc).__name__})"
+
+    def _append(self, spooling: _Spooling, octets: bytes) -> None:
         try:
             if not spooling.file.append(octets):
                 self._troubles[SPOOL] = f"{spooling.file.path}: the spool is as large as it may be"

@@ -322,7 +322,6 @@ async def test_a_crash_settles_what_is_in_hand_and_writes_the_interval(
     async with rig.running():
         await rig.tell(block_of("known.example", "known.example"))
         await rig.settled()
-        made[0]._writer.run = crash  # type: ignore[assignment, method-assign]
         minimiser = rig.system.find("minimiser")
         ctx = minimiser._ctx  # type: ignore[attr-defined]
         ctx.start_soon(crash)

@@ -232,6 +232,26 @@ async def test_a_disk_that_takes_no_spool_is_said_and_left_alone(
     assert caplog.text.count("spool of EDM: ") == 2
 
 
+async def test_a_record_that_cannot_be_made_costs_the_spool_and_no_name(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> bytes:
+        raise MemoryError
+
+    rig = Rig(tmp_path, durable=True, debug_dnstap=tmp_path / "dump")
+    async with rig.running():
+        monkeypatch.setattr("tapir.minimiser.spooling.SpoolWriter.record", fail)
+        monkeypatch.setattr("tapir.services.ingest.debugging.describe_frames", fail)
+        await rig.tell(block_of("known.example", "new.example"))
+        await rig.settled()
+        status = await rig.status()
+        assert not status.spooling
+        assert status.trouble.count("(MemoryError)") == 2
+    assert rig.sighted == 1
+    assert fates_of(rig.ledger.account()) == {Fate.HISTOGRAM: 1, Fate.OTHER: 1}
+    assert rig.counts == {"known.example.": 1}
+
+
 async def test_a_file_that_cannot_be_made_is_lost_and_others_are_not(
     tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
