@@ -15,7 +15,19 @@ import logging
 import os
 from typing import Any, Final
 
-from actors import ActorSpec, ActorSystem, Backoff, Intensity, MailboxSpec, Overflow, Strategy, SupervisorSpec
+from actors import (
+    ActorError,
+    ActorRef,
+    ActorSpec,
+    ActorSystem,
+    Backoff,
+    Intensity,
+    MailboxSpec,
+    Overflow,
+    Request,
+    Strategy,
+    SupervisorSpec,
+)
 from tapir.app.config import EdmConfig
 from tapir.app.mapping_edm import (
     aggregate_settings,
@@ -130,15 +142,23 @@ class EdmTree:
         nothing new for it: lists and certificates may have changed behind their paths.
         """
         self._config = config
+        orders: list[tuple[ActorRef[Any], Request[None]]] = []
         if (session := broker_settings(config, self._state)) is not None:
-            await self._mqtt.ask(ConfigureSession(settings=session), timeout=_PATIENCE)
-            await self._newnames.ask(ConfigureNewNames(settings=newname_settings(config)), timeout=_PATIENCE)
+            orders.append((self._mqtt, ConfigureSession(settings=session)))
+            orders.append((self._newnames, ConfigureNewNames(settings=newname_settings(config))))
         sending = aggregate_settings(config, self._facts.version)
-        await self._aggregates.ask(ConfigureAggregates(settings=sending), timeout=_PATIENCE)
-        telling = self._telemetry_settings(config)
-        await self._telemetry.ask(ConfigureTelemetry(settings=telling), timeout=_PATIENCE)
-        await self._novelty.ask(ConfigureNovelty(settings=novelty_settings(config)), timeout=_PATIENCE)
-        await self._minimiser.ask(ConfigureMinimiser(settings=minimiser_settings(config)), timeout=_PATIENCE)
+        orders.append((self._aggregates, ConfigureAggregates(settings=sending)))
+        orders.append((self._telemetry, ConfigureTelemetry(settings=self._telemetry_settings(config))))
+        orders.append((self._novelty, ConfigureNovelty(settings=novelty_settings(config))))
+        orders.append((self._minimiser, ConfigureMinimiser(settings=minimiser_settings(config))))
+        failures: list[ActorError] = []
+        for ref, order in orders:
+            try:
+                await ref.ask(order, timeout=_PATIENCE)
+            except ActorError as exc:
+                failures.append(exc)  # one that is down keeps no other from what is new
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
         """Give back what the actors shared, when all of them have ended, and close the account. Blocks."""

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from actors import (
     Actor,
+    ActorError,
     ActorSpec,
     ActorSystem,
     Context,
@@ -234,6 +235,21 @@ async def test_beside_a_pop_edm_starts_later_and_as_often_as_it_takes(
         failing[0] = False
         await tree.begin()
         assert system.supervisor("edm").children() == ("novelty", "minimiser", "input", "metrics")
+
+
+async def test_a_part_that_is_down_keeps_no_other_from_a_reload(
+    tmp_path: Path, state: StateDirectory, autojump_clock: MockClock
+) -> None:
+    system = make_system()
+    edm = EdmTree(system=system, state=state, facts=FACTS, watchers=Watchers(system=system, state=state, version="1"))
+    (_, ingest) = edm.specify(edm_of(load(tmp_path)))
+    parts = {child.name: probe({ConfigureNovelty: None, ConfigureMinimiser: None}) for child in ingest.children}
+    (ingest,) = stand_ins((ingest,), parts)
+    tree = SupervisorSpec(name="tapir", strategy=Strategy.ONE_FOR_ONE, children=(ingest,))
+    async with run_system(tree, system=system):
+        with pytest.raises(ActorError, match="edm-uplink/mqtt"):
+            await edm.reconfigure(edm_of(load(tmp_path, "histogram-hll-explicit-threshold = 7\n")))
+    assert parts["minimiser"].messages[0].settings.threshold == 7
 
 
 class Broken(Actor[Any]):
