@@ -1,6 +1,7 @@
 """What each command does; every function returns its exit code: 0 done, 1 not done, 2 the input is wrong."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -76,6 +77,7 @@ def check(
         return WRONG_INPUT
     notices = [str(notice) for notice in setup.notices]
     notices += _canary_notices(setup.pop) if setup.pop is not None else []
+    notices += _missing_files(setup.edm) if setup.edm is not None else []
     summary = summarise_setup(setup)
     if as_json:
         components = [component.value for component in setup.components]
@@ -99,6 +101,28 @@ def _canary_notices(config: Config) -> list[str]:
     place = config.config_dir / "dnstapir-pop.yaml"
     text = f"{format_name(config.canary)} is on an allowlist ({lists}), so it is not in the zone"
     return [f"{place}: services.rpz.canary: {text}"] if lists else []
+
+
+def _missing_files(edm: EdmConfig) -> list[str]:
+    """The files that EDM is to read and that are not there, by key; none of them keeps it from starting."""
+    groups = (
+        (True, ("well-known-domains-file", "ignored-client-ips-file", "ignored-question-names-file")),
+        (edm.input_tls is not None, ("input-tls-cert-file", "input-tls-key-file", "input-tls-client-ca-file")),
+        (
+            not edm.disable_mqtt,
+            ("mqtt-signing-key-file", "mqtt-client-cert-file", "mqtt-client-key-file", "mqtt-ca-file"),
+        ),
+        (
+            not edm.disable_histogram_sender,
+            ("http-signing-key-file", "http-client-cert-file", "http-client-key-file", "http-ca-file"),
+        ),
+    )
+    found = []
+    for key in (key for used, keys in groups if used for key in keys):
+        path: Path | None = getattr(edm, key.replace("-", "_"))
+        if path is not None and not os.access(path, os.R_OK):
+            found.append(f"{edm.config_file}: {key}: {path} is not there, or not ours to read")
+    return found
 
 
 def summarise_setup(setup: Setup) -> list[str]:

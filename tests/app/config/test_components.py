@@ -144,6 +144,20 @@ def test_the_command_line_counts_most(tmp_path: Path) -> None:
     ]
 
 
+def test_files_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_edm(tmp_path, EDM.replace("disable-mqtt = true", "") + "ignored-client-ips-file = 'clients'\n")
+    (tmp_path / "clients").write_text("")
+    assert commands.check(tmp_path, None, as_json=False) == commands.DONE
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[1] for line in err.splitlines()] == [
+        "well-known-domains-file",
+        "mqtt-signing-key-file",
+        "mqtt-client-cert-file",
+        "mqtt-client-key-file",
+    ]
+    assert out.splitlines()[-1] == "configuration ok"
+
+
 def test_a_plan_is_about_a_zone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_edm(tmp_path)
     assert plan(tmp_path, None, show_all=False, as_json=False) == commands.WRONG_INPUT
