@@ -35,14 +35,8 @@ ConfigDir = Annotated[Path, typer.Option("--config-dir", readable=False, help="W
 StateDir = Annotated[
     Path | None, typer.Option("--state-dir", readable=False, help="Where state is kept; default: as configured.")
 ]
-Only = Annotated[
-    Component | None,
-    typer.Option("--only", help="Run this component alone, of those that the folder has; default: all that are there."),
-]
-EdmSet = Annotated[
-    list[str] | None,
-    typer.Option("--edm-set", metavar="KEY=VALUE", help="A key of EDM; counts more than environment and files."),
-]
+Only = Annotated[Component | None, typer.Option("--only", help="This component alone; default: all that are there.")]
+EdmSet = Annotated[list[str] | None, typer.Option("--edm-set", metavar="KEY=VALUE", help="A key of EDM; counts most.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
