@@ -12,7 +12,17 @@ import pyarrow.parquet as pq
 import trio
 from dnstap_frames import frame, response
 
-from actors import ActorSpec, ActorSystem, Backoff, Clock, ManualClock, Strategy, SupervisorSpec, SystemSettings
+from actors import (
+    ActorSpec,
+    ActorSystem,
+    Backoff,
+    Clock,
+    Intensity,
+    ManualClock,
+    Strategy,
+    SupervisorSpec,
+    SystemSettings,
+)
 from actors.testing import Probe
 from tapir.codec.dawg import encode_dawg
 from tapir.minimiser.account import Account, Fate, Ledger
@@ -111,6 +121,7 @@ class Rig:
         return SupervisorSpec(
             name="test",
             strategy=Strategy.ONE_FOR_ONE,
+            intensity=Intensity(1000, 60),
             children=(
                 self.events.spec("events"),
                 self.aggregates.spec("aggregates"),

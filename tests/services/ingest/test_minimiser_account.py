@@ -96,6 +96,7 @@ async def run(rig: Rig, turmoil: Turmoil, steps: int) -> None:
                 await turmoil.step()
             except AskError:
                 continue  # it crashed meanwhile
+        await rig.settled()
     account = rig.ledger.account()
     assert account.received == turmoil.received
     assert account.in_flight == 0
