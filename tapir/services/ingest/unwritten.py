@@ -12,6 +12,7 @@ from tapir.codec.parquet import encode_parquet
 from tapir.minimiser.histogram import Histogram
 from tapir.minimiser.sessions import Sessions
 from tapir.minimiser.spooling import SpoolError, replay
+from tapir.store.errors import StoreError
 from tapir.store.parquetfiles import ParquetFiles
 from tapir.store.spool import SpoolFolder
 
@@ -71,12 +72,17 @@ class Unwritten:
                 self.octets = sum([memoryview(part).nbytes for part in self._parts])
             self.source = None  # the file is a tenth of what it is made of
         if self._parts is not None:
-            write = files.write_histogram if self.kind == HISTOGRAM else files.write_sessions
-            self.path = write(self._parts, start=self.start, stop=self.stop)
+            try:
+                self.path = self._put(files, self._parts)
+            except StoreError:
+                if self.whole or self.spool is None:
+                    raise
+                # A spool that lacks a part is one that found no room, and it may be itself that has taken the last of
+                # it. All that it holds is here as well, so the file comes first.
+                self._remove_spool(spools)
+                self.path = self._put(files, self._parts)
             self._parts, self.octets = None, 0
-        if self.spool is not None:
-            spools.remove(self.spool)
-            self.spool = None
+        self._remove_spool(spools)
 
     def release(self) -> bool:
         """Give up what is in memory, where all of it is in the spool; whether it is."""
@@ -90,6 +96,15 @@ class Unwritten:
         lost = self.rows if self.path is None else 0
         self.source, self._parts, self.octets, self.lost = None, None, 0, True
         return lost
+
+    def _put(self, files: ParquetFiles, parts: Sequence[Buffer]) -> Path:
+        write = files.write_histogram if self.kind == HISTOGRAM else files.write_sessions
+        return write(parts, start=self.start, stop=self.stop)
+
+    def _remove_spool(self, spools: SpoolFolder) -> None:
+        if self.spool is not None:
+            spools.remove(self.spool)
+            self.spool = None
 
     def _replay(self, spools: SpoolFolder, path: Path, secret: bytes) -> None:
         if self.spool_key is None:
