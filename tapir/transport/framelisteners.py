@@ -10,6 +10,7 @@ while the process restarts wait in its backlog, and what they wrote in the kerne
 import errno
 import grp
 import os
+import select
 import socket
 import ssl
 import stat
@@ -52,6 +53,17 @@ class FrameListener:
         """The address of TCP, with the port that the kernel gave when 0 was asked for."""
         name = self.sock.getsockname()
         return name[0], name[1]
+
+    def check(self) -> None:
+        """Raise ListenError when nobody will connect any more; for whoever found it readable and nobody there.
+
+        accept(2) does not tell that another process shut a Unix socket down, and the kernel says of it for ever after
+        that there is something to accept.
+        """
+        poll = select.poll()
+        poll.register(self.sock, select.POLLRDHUP)
+        if poll.poll(0):
+            raise ListenError(self.name, "another process shut it down")
 
     def close(self) -> None:
         """Stop listening; a Unix socket's file goes, if it is still the one that was made. Never raises."""
@@ -154,13 +166,15 @@ def adopt(descriptor: int, name: str, *, tls: ssl.SSLContext | None = None) -> F
         if not listening:
             raise ListenError(where, "it does not listen (Accept=no in its unit)")
         sock.setblocking(False)
+        listener = FrameListener(where, sock, tls)
+        listener.check()
     except OSError as exc:
         sock.close()
         raise ListenError(where, exc.strerror or str(exc)) from exc
     except ListenError:
         sock.close()
         raise
-    return FrameListener(where, sock, tls)
+    return listener
 
 
 def prepare_accepted(sock: socket.socket) -> None:

@@ -126,6 +126,7 @@ class Listeners:
             try:
                 sock, _ = listener.sock.accept()  # who that is, is nobody's business
             except BlockingIOError:
+                listener.check()
                 await trio.lowlevel.wait_readable(listener.sock)
                 continue
             except OSError as exc:

@@ -455,6 +455,22 @@ async def test_a_socket_of_the_service_manager_outlives_the_input(unix: InputSet
             assert rights(path) is not None
 
 
+async def test_a_borrowed_socket_that_somebody_shuts_down_is_replaced_by_our_own(
+    unix: InputSettings, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tapir.services.ingest.input, "_FIRST_WAIT", 0.01)
+    with listening(str(path)) as held:
+        async with running(unix, inherited=[("tapir-edm.socket", held.fileno())]) as room:
+            await room.wait(lambda status: status.addresses == (f"unix:{path} (fd:tapir-edm.socket)",))
+            # From now on it is readable, and accept(2) says EAGAIN: whoever only waits for it never rests again.
+            held.shutdown(socket.SHUT_RDWR)
+            await room.wait(lambda status: status.addresses == (f"unix:{path}",))
+            sender = await sending(path)
+            await sender.stop()
+            await room.wait(lambda status: status.ended == (("stopped", 1),))
+            assert (await room.status()).trouble == "cannot listen on fd:tapir-edm.socket: another process shut it down"
+
+
 def test_a_tcp_socket_is_known_by_its_address() -> None:
     with listening(("127.0.0.1", 0), socket.AF_INET) as held:
         address = held.getsockname()
