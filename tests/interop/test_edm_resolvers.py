@@ -67,7 +67,7 @@ def test_what_a_resolver_answers_is_counted_and_told_once(
     account = edm.settled()
     assert account.settled["minimised.histogram"] == questions.counted
     assert account.received == account.total("minimised")
-    edm.rotate()
+    assert "dns_histogram-" in edm.command("edm", "rotate").stdout
     wait_until(lambda: not edm.files("histograms/outbox"), what="every aggregate to be sent")
 
     bodies = [io.BytesIO(stored.body) for stored in core.receiver.stored]

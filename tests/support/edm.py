@@ -206,9 +206,8 @@ class Edm:
         return found
 
     def rotate(self) -> dict[str, Any]:
-        """End the interval now."""
-        done = self.command("edm", "rotate", "--json")
-        document: dict[str, Any] = json.loads(done.stdout)
+        """End the interval now, as `tapir edm rotate` does."""
+        document: dict[str, Any] = self.ask("edm-rotate")
         return document
 
     def metrics(self) -> dict[str, float]:
