@@ -32,6 +32,7 @@ from tapir.app.config import EdmConfig
 from tapir.app.mapping_edm import (
     aggregate_settings,
     broker_settings,
+    data_dir,
     input_settings,
     metrics_settings,
     minimiser_settings,
@@ -61,6 +62,7 @@ from tapir.services.uplink.session_messages import ConfigureSession
 from tapir.services.uplink.session_settings import MqttSettings
 from tapir.services.uplink.telemetry import ConfigureTelemetry, Telemetry, TelemetrySettings
 from tapir.services.uplink.telemetry_edm import EdmTelemetryRefs
+from tapir.store.hold import FolderHold
 from tapir.store.state import StateDirectory
 
 _SESSION_MAILBOX: Final = MailboxSpec(capacity=256, overflow=Overflow.WAIT)
@@ -99,6 +101,7 @@ class EdmTree:
         self._holder = SeenHolder()
         self._secret = os.urandom(_SECRET)
         self._recent: RecentNames | None = None
+        self._held: FolderHold | None = None
         self._input = system.ref("edm/input")
         self._minimiser = system.ref("edm/minimiser")
         self._novelty = system.ref("edm/novelty")
@@ -119,6 +122,11 @@ class EdmTree:
             _log.warning("qname-seen-entries is %d; %d names are remembered", config.qname_seen_entries, names)
         self._recent = RecentNames(names, refresh=refresh_names(config))
         return self._uplink(config), self._ingest(config, self._recent)
+
+    def hold(self, config: EdmConfig) -> None:
+        """Keep others out of `data-dir`, before anything of EDM starts; again is fine. Blocks. Raises FolderInUse."""
+        if self._held is None:
+            self._held = FolderHold.take(data_dir(config))
 
     def refs(self, config: EdmConfig) -> EdmRefs:
         """Whom the console asks."""
@@ -163,6 +171,8 @@ class EdmTree:
     def close(self) -> None:
         """Give back what the actors shared, when all of them have ended, and close the account. Blocks."""
         self._holder.close()
+        if self._held is not None:
+            self._held.close()
         # A stop whose deadline passed leaves blocks in a mailbox, and nobody looks at those any more.
         if left := self._ledger.account().in_flight:
             self._ledger.settle({Fate.STOPPED: left})

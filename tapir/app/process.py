@@ -37,7 +37,7 @@ from tapir.app.tree import Tree
 from tapir.kernels import uncompiled
 from tapir.model.messages.control import HealthStatus
 from tapir.services.control.status import ProcessFacts
-from tapir.store.errors import StoreError
+from tapir.store.errors import FolderInUse, StoreError
 from tapir.store.state import StateDirectory
 from tapir.version import commit, version
 
@@ -243,15 +243,19 @@ class Process:
 
     async def _begin_the_rest(self) -> None:
         """Start EDM where it stands beside a POP, which serves whatever comes of that."""
-        wait = _FIRST_WAIT
+        wait, said = _FIRST_WAIT, ""
         while True:
             try:
                 await self._tree.begin()
             except SupervisorStopped:
                 return
-            except ActorError as exc:
-                log.error("EDM does not start: %s; it is tried again in %.0f s, and the POP goes on", exc, wait)
+            except (ActorError, FolderInUse) as exc:
+                if str(exc) != said:
+                    log.error("EDM does not start: %s; it is tried again, and the POP goes on", exc)
+                said = str(exc)
             else:
+                if said:
+                    log.info("EDM starts now")
                 return
             await trio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)

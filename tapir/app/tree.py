@@ -14,9 +14,11 @@ factories close over them, so nobody looks anybody up. A component that is not r
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import trio
 
 from actors import (
     ActorRef,
@@ -72,11 +74,14 @@ class Tree:
         self._edm: EdmTree | None = None
         self._later: tuple[SupervisorSpec, ...] = ()
         """what `begin` starts"""
+        self._hold: Callable[[], None] | None = None
+        """what comes before it"""
 
     def specify(self, setup: Setup) -> SupervisorSpec:
         """The whole tree for `setup`. Raises StoreError when the zone's folder cannot be made.
 
-        Raises ImportError where EDM is to be run and its libraries are not installed.
+        Blocks. Raises FolderInUse where EDM is run alone and another process is in its `data-dir`, and ImportError
+        where EDM is to be run and its libraries are not installed.
         """
         pop = self._pop.specify(setup.pop) if setup.pop is not None else ()
         edm: tuple[SupervisorSpec, ...] = ()
@@ -90,6 +95,9 @@ class Tree:
                 # What keeps EDM from its start must not keep the POP from serving.
                 self._later = edm
                 edm = tuple(attrs.evolve(each, children=()) for each in edm)
+                self._hold = partial(self._edm.hold, setup.edm)
+            else:
+                self._edm.hold(setup.edm)
         return SupervisorSpec(
             name="tapir",
             strategy=Strategy.ONE_FOR_ONE,
@@ -99,8 +107,11 @@ class Tree:
     async def begin(self) -> None:
         """Start what is not started with the tree, as far as it does not run: EDM, where it stands beside a POP.
 
-        Raises ActorError with what does not start; what started before it runs, and to try again is fine.
+        Raises ActorError with what does not start, and FolderInUse while another process is in its `data-dir`; what
+        started before it runs, and to try again is fine.
         """
+        if self._hold is not None:
+            await trio.to_thread.run_sync(self._hold)
         for group in self._later:
             supervisor = self._system.supervisor(group.name)
             running = set(supervisor.children())

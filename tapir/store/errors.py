@@ -44,3 +44,10 @@ class StateLocked(StoreError):
         holder = "another process" if pid is None else f"process {pid}"
         super().__init__(path=path, reason=f"the state folder is in use by {holder}")
         self.pid = pid
+
+
+class FolderInUse(StoreError):
+    """Another process writes into the folder, and two would spoil each other's files."""
+
+    def __init__(self, *, path: Path) -> None:
+        super().__init__(path=path, reason="the folder is in use by another process")

@@ -278,3 +278,36 @@ def test_beside_a_pop(make_edm: Callable[..., Edm]) -> None:
         "stopped authority/server",
     )
     assert order == sorted(order)
+
+
+def test_one_process_at_a_time_is_in_a_data_folder(make_edm: Callable[..., Edm], tmp_path: Path) -> None:
+    first = make_edm(own={"durable": True})
+    first.start()
+    send(first.socket, [answer_frame(KNOWN)])
+    first.settled(1)
+    (spool,) = (first.data_dir / "spool").iterdir()
+
+    second = make_edm(keys={"data-dir": str(first.data_dir)}, own={"durable": True})
+    second.start(wait=False)
+    assert second.daemon is not None
+    assert second.daemon.process.wait(30) == 1
+    assert f"{first.data_dir}: the folder is in use by another process" in second.daemon.output()
+    assert spool.exists(), "the running minute of the first"
+    rotated = first.ask("edm-rotate")
+    assert list(read_histograms([Path(rotated["histogram"])])) == [KNOWN]
+
+    # Beside a POP it waits, and the POP serves.
+    for file in (EXAMPLES / "standalone").iterdir():
+        shutil.copy(file, second.config_dir)
+    main = second.config_dir / "dnstapir-pop.yaml"
+    main.write_text(main.read_text().replace("127.0.0.1:5359", "127.0.0.1:0"))
+    command = [sys.executable, "-m", "tapir", "run", "--config-dir", str(second.config_dir)]
+    command += ["--state-dir", str(second.state_dir)]
+    second.daemon = Daemon.start("tapir", command, directory=second.directory, env=None)
+    wait_said(second, "EDM does not start: ")
+    wait_said(second, "ready zone=dnstapir.")
+    assert first.stop() == 0
+    wait_said(second, "EDM starts now")
+    wait_until(second.is_ready, what="EDM to be ready", seconds=60)
+    assert second.daemon.output().count("EDM does not start: ") == 1
+    assert second.stop() == 0
