@@ -29,6 +29,7 @@ from actors import (
     SupervisorSpec,
 )
 from tapir.app.config import EdmConfig
+from tapir.app.descriptors import allow_descriptors, connections_within
 from tapir.app.mapping_edm import (
     aggregate_settings,
     broker_settings,
@@ -101,6 +102,7 @@ class EdmTree:
         self._holder = SeenHolder()
         self._secret = os.urandom(_SECRET)
         self._recent: RecentNames | None = None
+        self._connections = 0
         self._held: FolderHold | None = None
         self._input = system.ref("edm/input")
         self._minimiser = system.ref("edm/minimiser")
@@ -121,6 +123,15 @@ class EdmTree:
         if names < config.qname_seen_entries:
             _log.warning("qname-seen-entries is %d; %d names are remembered", config.qname_seen_entries, names)
         self._recent = RecentNames(names, refresh=refresh_names(config))
+        descriptors = allow_descriptors()
+        self._connections = connections_within(config.input_connections, descriptors)
+        if self._connections < config.input_connections:
+            _log.warning(
+                "input-connections is %d; %d senders may be connected, for this process may have %d descriptors (ulimit -n)",
+                config.input_connections,
+                self._connections,
+                descriptors,
+            )
         return self._uplink(config), self._ingest(config, self._recent)
 
     def hold(self, config: EdmConfig) -> None:
@@ -234,7 +245,9 @@ class EdmTree:
                 ActorSpec(
                     name="input",
                     factory=lambda: DnstapInput(
-                        input_settings(beginning), minimiser=self._minimiser, ledger=self._ledger
+                        input_settings(beginning, connections=self._connections),
+                        minimiser=self._minimiser,
+                        ledger=self._ledger,
                     ),
                     mailbox=INPUT_MAILBOX,
                     backoff=_BACKOFF,

@@ -32,8 +32,8 @@ def data_dir(config: EdmConfig) -> Path:
     return _given(config.data_dir)
 
 
-def input_settings(config: EdmConfig) -> InputSettings:
-    """Where dnstap comes in."""
+def input_settings(config: EdmConfig, *, connections: int) -> InputSettings:
+    """Where dnstap comes in, from no more than so many senders at once."""
     return InputSettings(
         unix=config.input_unix,
         unix_mode=config.input_unix_mode,
@@ -44,7 +44,7 @@ def input_settings(config: EdmConfig) -> InputSettings:
         tls_key=config.input_tls_key_file,
         tls_client_ca=config.input_tls_client_ca_file,
         streams=config.frame_streams,
-        connections=config.input_connections,
+        connections=connections,
     )
 
 

@@ -110,7 +110,7 @@ def test_without_mqtt_there_is_no_session(tmp_path: Path, state: StateDirectory)
 
 def test_settings_are_what_the_files_say(tmp_path: Path, state: StateDirectory) -> None:
     config = edm_of(load(tmp_path, "disable-session-files = true\npebble-sync = true\n", "seen-retention = 60\n"))
-    taken = mapping_edm.input_settings(config)
+    taken = mapping_edm.input_settings(config, connections=config.input_connections)
     assert (taken.unix, taken.tcp, taken.tls) == (None, None, ("127.0.0.1", 5353))
     assert taken.tls_certificate == tmp_path / "cert.pem"
     minimising = mapping_edm.minimiser_settings(config)
@@ -140,6 +140,22 @@ def test_more_names_than_memory_has_are_not_remembered(
     make_tree(make_system(), state).specify(config)
     assert [record.message for record in caplog.records] == [
         "qname-seen-entries is 9223372036854775807; 268435456 names are remembered"
+    ]
+
+
+def test_there_are_no_more_senders_than_descriptors(
+    tmp_path: Path, state: StateDirectory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tapir.app.edm.allow_descriptors", lambda: 1024)
+    (tmp_path / "tapir-edm.toml").write_text("input-connections = 1000\n")
+    system = make_system()
+    watchers = Watchers(system=system, state=state, version="1")
+    (_, ingest) = EdmTree(system=system, state=state, facts=FACTS, watchers=watchers).specify(edm_of(load(tmp_path)))
+    (spec,) = [child for child in ingest.children if child.name == "input"]
+    assert isinstance(spec, ActorSpec)
+    assert spec.factory()._settings.connections == 768  # type: ignore[attr-defined]
+    assert [record.message for record in caplog.records] == [
+        "input-connections is 1000; 768 senders may be connected, for this process may have 1024 descriptors (ulimit -n)"
     ]
 
 

@@ -1,5 +1,6 @@
 """`tapir edm replay`: what a file holds arrives, and what is wrong is said, with the exit code that scripts look at."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -31,6 +32,7 @@ from tapir.app.cli.edm_into import INTERRUPTED
 from tapir.app.cli.edm_replay import ReplayError, choose_receiver, parse_receiver, replay
 from tapir.app.cli.edm_sending import Receiver
 from tapir.model.blocks import FrameBlock
+from tapir.store.hold import FolderHold
 from tapir.transport.framelisteners import FrameListener, listen_tcp, listen_unix
 from tapir.transport.frameserver import Listeners
 from tapir.transport.framestream import FrameStreamSettings
@@ -354,6 +356,9 @@ def test_into_a_folder_says_what_is_wrong(edm: Edm, answers: Path, tmp_path: Pat
         2,
         f"tapir: {edm.data_dir} is the data-dir of the service; name another folder\n",
     )
+    with contextlib.closing(FolderHold.take(tmp_path / "held")):
+        text = f"tapir: {tmp_path}/held: the folder is in use by another process; name another one\n"
+        assert wrong(answers, tmp_path / "held") == (2, text)
     assert wrong(answers, tmp_path / "out", "--to", "unix:/x") == (2, "tapir: --to and --into exclude each other\n")
     assert wrong(answers, answers / "below") == (1, f"tapir: {answers}/below: Not a directory\n")
     assert wrong(tmp_path / "none", tmp_path / "out") == (1, f"tapir: {tmp_path}/none: No such file or directory\n")

@@ -31,7 +31,8 @@ from tapir.services.ingest.minimiser import Minimiser
 from tapir.services.ingest.novelty import MAILBOX as NOVELTY_MAILBOX
 from tapir.services.ingest.novelty import NoveltyKeeper
 from tapir.services.ingest.seenholder import SeenHolder
-from tapir.store.errors import StoreError
+from tapir.store.errors import FolderInUse, StoreError
+from tapir.store.hold import FolderHold
 
 NEW_NAMES: Final = "new-names.jsonl"
 INTERRUPTED: Final = "it was not read to its end, for that was interrupted"
@@ -58,7 +59,14 @@ def replay_into(path: Path, config_dir: Path, into: Path, *, as_json: bool) -> i
     """Minimise what `path` holds into files below `into`, and print the account; gives the exit code."""
     try:
         config = _own_config(config_dir, into)
-        reading, outcome = _run(path, config, into, show=not as_json)
+        held = FolderHold.take(into)
+        try:
+            reading, outcome = _run(path, config, into, show=not as_json)
+        finally:
+            held.close()
+    except FolderInUse as exc:
+        print(f"tapir: {exc}; name another one", file=sys.stderr)
+        return WRONG_INPUT
     except ReplayError as exc:
         print(f"tapir: {exc}", file=sys.stderr)
         return exc.code
