@@ -22,6 +22,8 @@ R = TypeVar("R")
 
 _EDM_BEGINS: Final = 1.0
 """seconds until EDM, which starts after us, has said how it stands"""
+_EDM_SHARE: Final = 0.25
+"""of the patience, which EDM has beside a POP: who asks us waits for no part of it that hangs"""
 
 
 @attrs.frozen(kw_only=True)
@@ -199,7 +201,7 @@ class Health(Actor[HealthMessage]):
         found: dict[str, Any] = {}
 
         async def ask(name: str, ref: ActorRef[Any], question: Request[Any]) -> None:
-            found[name] = await self._ask(ref, question)
+            found[name] = await self._ask(ref, question, share=_EDM_SHARE if self._pop else 1.0)
 
         questions: tuple[tuple[str, ActorRef[Any] | None, Request[Any]], ...] = (
             ("input", refs.input, GetInput()),
@@ -224,10 +226,10 @@ class Health(Actor[HealthMessage]):
             ctx.log.info("ready again: nothing is missing")
         self._was_ready = self._was_ready or status.ready
 
-    async def _ask(self, ref: ActorRef[Any], request: Request[R]) -> R | None:
+    async def _ask(self, ref: ActorRef[Any], request: Request[R], *, share: float = 1.0) -> R | None:
         question = (ref.path, type(request))
         try:
-            answer = await ref.ask(request, timeout=self._settings.patience)
+            answer = await ref.ask(request, timeout=share * self._settings.patience)
         except AskTimeout:
             at, last = self._heard.get(question, (0.0, None))
             return last if trio.current_time() - at <= self._settings.silence else None

@@ -8,7 +8,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import ActorSpec, ActorSystem, MailboxSpec, ManualClock, Overflow, Strategy, SupervisorSpec, SystemSettings
+from actors import (
+    Actor,
+    ActorSpec,
+    ActorSystem,
+    Context,
+    MailboxSpec,
+    ManualClock,
+    Overflow,
+    Strategy,
+    SupervisorSpec,
+    SystemSettings,
+)
 from actors.testing import probe, run_system
 from tapir.model.messages.control import GetHealth, HealthStatus
 from tapir.model.messages.edm import (
@@ -23,8 +34,10 @@ from tapir.model.messages.edm import (
     MinimiserStatus,
     NoveltyStatus,
 )
+from tapir.model.messages.lists import GetSources
 from tapir.model.messages.mqtt import GetMqtt, MqttStatus
 from tapir.model.messages.newnames import GetNewNames, NewNamesStatus
+from tapir.model.messages.zone import GetZone
 from tapir.services.control.edm import EdmRefs
 from tapir.services.control.health import Health, HealthSettings, join_health
 from tapir.services.control.health_edm import OVERDUE, EdmLook, judge_edm
@@ -211,3 +224,45 @@ async def test_edm_alone_is_looked_at_and_its_readiness_is_said_once(
     assert [status.ready for status in reports] == [True]
     said = [record.message for record in caplog.records if record.message.startswith("ready")]
     assert said == ["ready edm input=unix:/run/edm.sock"]
+
+
+class Hanging(Actor[Any]):
+    """Takes a message, and is never done with it."""
+
+    async def receive(self, ctx: Context[Any], message: Any) -> None:
+        await trio.sleep_forever()
+
+
+async def test_beside_a_pop_who_asks_does_not_wait_for_an_edm_that_hangs(autojump_clock: MockClock) -> None:
+    system = ActorSystem(clock=ManualClock(), settings=SystemSettings(seed=0))
+    pop = probe({GetZone: None, GetSources: None})
+    part: ActorSpec[Any] = ActorSpec(
+        name="part", factory=Hanging, mailbox=MailboxSpec(capacity=8, overflow=Overflow.REJECT)
+    )
+    ref = system.ref("part")
+    edm = EdmRefs(input=ref, minimiser=ref, novelty=ref, aggregates=ref, mqtt=ref, newnames=ref)
+    reports: list[HealthStatus] = []
+
+    async def report(status: HealthStatus) -> None:
+        reports.append(status)
+
+    keeper = system.ref("keeper")
+    spec: ActorSpec[Any] = ActorSpec(
+        name="health",
+        factory=lambda: Health(
+            settings=HealthSettings(grace=10, interval=3600),
+            keeper=keeper,
+            server=None,
+            lists=keeper,
+            report=report,
+            edm=edm,
+        ),
+        mailbox=MailboxSpec(capacity=8, overflow=Overflow.REJECT),
+    )
+    children = (pop.spec("keeper"), part, spec)
+    async with run_system(
+        SupervisorSpec(name="tapir", strategy=Strategy.ONE_FOR_ONE, children=children), system=system
+    ):
+        await trio.sleep(60)
+        status = await system.ref("health").ask(GetHealth(), timeout=1.0)  # as long as status, API and telemetry wait
+    assert "EDM: the dnstap input does not answer" in status.warnings
