@@ -140,7 +140,7 @@ class Context(Generic[M]):
 
     async def run_blocking(self, fn: Callable[..., T], *args: object) -> T:
         """`fn(*args)` in the system's bounded pool of threads; inline under a virtual clock."""
-        return await self._runtime.workers.run(fn, *args)
+        return await self._runtime.workers.run(self.path, fn, *args)
 
     # Others' lives, and one's own
 

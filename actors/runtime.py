@@ -83,7 +83,10 @@ class Runtime:
     def begin(self) -> None:
         """The system runs from here on, under the current clock."""
         self._workers = WorkerPool(
-            self.settings.workers, inline=self.settings.inline_workers, niceness=self.settings.worker_niceness
+            self.settings.workers,
+            inline=self.settings.inline_workers,
+            niceness=self.settings.worker_niceness,
+            apart=self.settings.workers_apart,
         )
 
     def limit_stop(self, nodes: "Iterable[Node]") -> None:

@@ -119,6 +119,8 @@ class SystemSettings:
     stuck_after: float = 10.0
     """an actor that handles one message for longer is reported as stuck"""
     workers: int = 4
+    workers_apart: frozenset[str] = frozenset()
+    """children of the root that have as many workers of their own, each: theirs may hang, and the others' do not"""
     worker_niceness: int = 0
     """how much further behind the event loop the threads of workers stand at the processor, 0 to 19 (see nice(2))"""
     inline_workers: bool | None = None

@@ -7,7 +7,7 @@ the caller's own task.
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 import attrs
@@ -42,19 +42,29 @@ class WorkerStatistics:
 
 
 class WorkerPool:
-    """Runs functions in at most `capacity` threads; more wait their turn. Made inside a Trio run."""
+    """Runs functions in at most `capacity` threads; more wait their turn. Made inside a Trio run.
 
-    def __init__(self, capacity: int, *, inline: bool | None, niceness: int = 0) -> None:
+    Each of the groups that stand `apart` has as many threads of its own: what hangs there keeps nobody else waiting.
+    """
+
+    def __init__(
+        self, capacity: int, *, inline: bool | None, niceness: int = 0, apart: Collection[str] = frozenset()
+    ) -> None:
         self.inline = is_virtual() if inline is None else inline
         self._niceness = niceness
-        self._limiter = trio.CapacityLimiter(capacity)
+        self._shared = trio.CapacityLimiter(capacity)
+        self._apart = {group: trio.CapacityLimiter(capacity) for group in apart}
 
-    async def run(self, fn: Callable[..., T], *args: object) -> T:
-        """`fn(*args)`, off the event loop. What has begun is waited for, even when cancelled: it may be writing."""
+    async def run(self, path: str, fn: Callable[..., T], *args: object) -> T:
+        """`fn(*args)` for the actor at `path`, off the event loop.
+
+        What has begun is waited for, even when cancelled: it may be writing.
+        """
         if self.inline:
             await trio.lowlevel.checkpoint()
             return fn(*args)
-        return await trio.to_thread.run_sync(self._run, fn, args, limiter=self._limiter)
+        limiter = self._apart.get(path.partition("/")[0], self._shared)
+        return await trio.to_thread.run_sync(self._run, fn, args, limiter=limiter)
 
     def _run(self, fn: Callable[..., T], args: tuple[object, ...]) -> T:
         if self._niceness and not getattr(_thread, "stands_back", False):
@@ -63,7 +73,10 @@ class WorkerPool:
         return fn(*args)
 
     def statistics(self) -> WorkerStatistics:
-        now = self._limiter.statistics()
+        now = [limiter.statistics() for limiter in (self._shared, *self._apart.values())]
         return WorkerStatistics(
-            capacity=int(now.total_tokens), running=now.borrowed_tokens, waiting=now.tasks_waiting, inline=self.inline
+            capacity=sum(int(each.total_tokens) for each in now),
+            running=sum(each.borrowed_tokens for each in now),
+            waiting=sum(each.tasks_waiting for each in now),
+            inline=self.inline,
         )

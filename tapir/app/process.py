@@ -55,6 +55,9 @@ _SWITCH_INTERVAL: Final = 0.0001
 # waits for that. Ten steps give the event loop nine times a worker's share.
 _WORKER_NICENESS: Final = 10
 
+_WORKERS_APART: Final = frozenset({"edm", "edm-uplink"})
+"""whose folders may be on a disk that hangs, while a POP decides and commits"""
+
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 60.0
 
@@ -190,7 +193,9 @@ class Process:
         self._state = state
         self._state_dir = state_dir
         self._manager = manager if manager is not None else ServiceManager.from_environment()
-        self._system = ActorSystem(clock=SystemClock(), settings=SystemSettings(worker_niceness=_WORKER_NICENESS))
+        apart = _WORKERS_APART if setup.edm is not None else frozenset[str]()
+        settings = SystemSettings(worker_niceness=_WORKER_NICENESS, workers_apart=apart)
+        self._system = ActorSystem(clock=SystemClock(), settings=settings)
         self._hangup = trio.Event()
         self._health = "started"
         self._reload_trouble = ""

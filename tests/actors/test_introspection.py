@@ -368,6 +368,35 @@ async def test_the_pool_is_bounded(tree: Any) -> None:
         assert (workers.capacity, workers.running, workers.waiting, workers.inline) == (2, 0, 0, False)
 
 
+async def test_work_that_hangs_apart_keeps_nobody_else_waiting(tree: Any) -> None:
+    import threading
+
+    let_go = threading.Event()
+
+    class Hanging(Actor[Any]):
+        async def started(self, ctx: Context[Any]) -> None:
+            for _ in range(5):
+                ctx.start_soon(ctx.run_blocking, let_go.wait, 60.0, name="hang")
+
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            """Nothing is told."""
+
+    class Working(Actor[Any]):
+        async def receive(self, ctx: Context[Any], message: Any) -> None:
+            ctx.reply(await ctx.run_blocking(threading.get_ident))
+
+    system = tree.system(workers=2, workers_apart=frozenset({"aside"}), lag_interval=None)
+    aside = tree.of(ActorSpec(name="a", factory=Hanging, mailbox=ROOMY), name="aside")
+    async with run_system(tree.of(aside, ActorSpec(name="b", factory=Working, mailbox=ROOMY)), system=system):
+        try:
+            assert await system.ref("b").ask(Ask(text=""), timeout=30) != threading.get_ident()
+            workers = system.statistics().workers
+            assert workers is not None
+            assert (workers.capacity, workers.running, workers.waiting) == (4, 2, 3)
+        finally:
+            let_go.set()
+
+
 async def test_work_is_inline_under_the_virtual_clock(autojump_clock: MockClock) -> None:
     import threading
 
