@@ -11,7 +11,7 @@ rather than take the earlier one's place. Blocking: for a worker, one at a time 
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -74,13 +74,24 @@ class ParquetFiles:
                         removed += 1
         return removed
 
-    def write_histogram(self, parts: Sequence[Buffer], *, start: int, stop: int) -> Path:
-        """Put a histogram of this interval, microseconds since the epoch, into the outbox."""
-        return self._write(self.outbox, (self.sent,), HISTOGRAM_FILE, parts, start, stop)
+    def write_histogram(
+        self, parts: Sequence[Buffer], *, start: int, stop: int, naming: Callable[[str], None] | None = None
+    ) -> Path:
+        """Put a histogram of this interval, microseconds since the epoch, into the outbox.
+
+        `naming` is called with the name that the file, which is whole and durable then, is about to get.
+        """
+        return self._write(self.outbox, (self.sent,), HISTOGRAM_FILE, parts, start, stop, naming)
+
+    def has_histogram(self, name: str) -> bool:
+        """Whether there is a histogram of this name, sent or not."""
+        with _told(self.outbox):
+            # In this order: it goes from the one to the other.
+            return (self.outbox / name).exists() or (self.sent / name).exists()
 
     def write_sessions(self, parts: Sequence[Buffer], *, start: int, stop: int) -> Path:
         """Put sessions of this interval, microseconds since the epoch, where sessions are."""
-        return self._write(self.sessions, (), SESSION_FILE, parts, start, stop)
+        return self._write(self.sessions, (), SESSION_FILE, parts, start, stop, None)
 
     def waiting(self) -> list[StoredFile]:
         """The histograms in the outbox, the oldest first by name."""
@@ -109,7 +120,14 @@ class ParquetFiles:
         return _clean(self._files(self.sessions, SESSION_FILE), retention, now)
 
     def _write(
-        self, folder: Path, also: Iterable[Path], kind: str, parts: Sequence[Buffer], start: int, stop: int
+        self,
+        folder: Path,
+        also: Iterable[Path],
+        kind: str,
+        parts: Sequence[Buffer],
+        start: int,
+        stop: int,
+        naming: Callable[[str], None] | None,
     ) -> Path:
         with _told(folder):
             _make_folder(folder)
@@ -117,7 +135,7 @@ class ParquetFiles:
             while any((place / str(name)).exists() for place in (folder, *also)):
                 name = attrs.evolve(name, stop=name.stop + SECOND)
             path = folder / str(name)
-            _write_whole(path, parts)
+            _write_whole(path, parts, naming)
         return path
 
     @staticmethod
@@ -162,8 +180,11 @@ def _make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def _write_whole(path: Path, parts: Sequence[Buffer]) -> None:
-    """Write `path` aside, make it durable, and give it its name. Raises OSError, and leaves nothing then."""
+def _write_whole(path: Path, parts: Sequence[Buffer], naming: Callable[[str], None] | None) -> None:
+    """Write `path` aside, make it durable, and give it its name. Raises OSError, and leaves nothing then.
+
+    So it does when `naming` raises, which is called before the last of that.
+    """
     partial = path.with_name(path.name + PARTIAL)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
     try:
@@ -175,8 +196,10 @@ def _write_whole(path: Path, parts: Sequence[Buffer]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if naming is not None:
+            naming(path.name)
         partial.rename(path)
-    except OSError:
+    except (OSError, StoreFull):
         with contextlib.suppress(OSError):
             partial.unlink()
         raise

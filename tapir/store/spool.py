@@ -1,6 +1,12 @@
 """Spools on disk: a file for the running interval, which only grows, and goes when the interval's own file is there.
 
-A file is called by when its interval began. Blocking: for a worker, or for the thread whose blocks it keeps.
+A file is called by when its interval began, and just before the interval's own file gets its name, by that as well: who
+finds both after a crash need not guess whether the one was made of the other.
+
+    1779971660000000.spool
+    1779971660000000.dns_histogram-2026-05-28T12-34-20Z_2026-05-28T12-35-00Z.parquet.spool
+
+Blocking: for a worker, or for the thread whose blocks it keeps.
 """
 
 import contextlib
@@ -97,10 +103,22 @@ class SpoolFolder:
             finally:
                 os.close(descriptor)
 
+    def mark(self, path: Path, name: str) -> Path:
+        """Say that the interval of the spool at `path` becomes the file of this name; where the spool is now."""
+        marked = path.with_name(f"{path.name.partition('.')[0]}.{name}{_SUFFIX}")
+        with _told(path):
+            path.rename(marked)
+        return marked
+
     def remove(self, path: Path) -> None:
         """Remove a spool, whose interval has its own file now."""
         with _told(path):
             path.unlink(missing_ok=True)
+
+
+def marked_name(path: Path) -> str:
+    """The name of the file that the interval of this spool was to become; empty as long as there was none."""
+    return path.name.removesuffix(_SUFFIX).partition(".")[2]
 
 
 @contextlib.contextmanager

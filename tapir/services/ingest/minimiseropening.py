@@ -14,7 +14,7 @@ from tapir.services.ingest.rotation import IntervalClock
 from tapir.services.ingest.work import PipelineWork
 from tapir.store.errors import StoreError
 from tapir.store.parquetfiles import ParquetFiles
-from tapir.store.spool import SpoolFolder
+from tapir.store.spool import SpoolFolder, marked_name
 
 _SPOOL_OCTETS: Final = 1 << 30
 """of a minute: some 80 million responses"""
@@ -43,10 +43,19 @@ def prepare(files: ParquetFiles, spools: SpoolFolder) -> Prepared:
         troubles.append(f"{exc}; what an earlier run left unfinished may still be there")
     left: tuple[Path, ...] = ()
     try:
-        left = tuple(spools.left())
+        left = tuple(path for path in spools.left() if not _is_done(path, files, spools))
     except StoreError as exc:
         troubles.append(f"{exc}; what an earlier run left there is not counted again")
     return Prepared(left=left, trouble="; ".join(troubles))
+
+
+def _is_done(path: Path, files: ParquetFiles, spools: SpoolFolder) -> bool:
+    """Whether the interval of a spool has its file: then the spool, which a crash has left beside it, is removed."""
+    name = marked_name(path)
+    if not name or not files.has_histogram(name):
+        return False
+    spools.remove(path)
+    return True
 
 
 def begin_work(

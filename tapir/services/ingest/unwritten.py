@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from tapir.codec.columns import Buffer
+from tapir.codec.edmnames import until_next_minute
 from tapir.codec.parquet import encode_parquet
 from tapir.minimiser.histogram import Histogram
 from tapir.minimiser.sessions import Sessions
@@ -73,14 +74,14 @@ class Unwritten:
             self.source = None  # the file is a tenth of what it is made of
         if self._parts is not None:
             try:
-                self.path = self._put(files, self._parts)
+                self.path = self._put(files, spools, self._parts)
             except StoreError:
                 if self.whole or self.spool is None:
                     raise
                 # A spool that lacks a part is one that found no room, and it may be itself that has taken the last of
                 # it. All that it holds is here as well, so the file comes first.
                 self._remove_spool(spools)
-                self.path = self._put(files, self._parts)
+                self.path = self._put(files, spools, self._parts)
             self._parts, self.octets = None, 0
         self._remove_spool(spools)
 
@@ -97,9 +98,15 @@ class Unwritten:
         self.source, self._parts, self.octets, self.lost = None, None, 0, True
         return lost
 
-    def _put(self, files: ParquetFiles, parts: Sequence[Buffer]) -> Path:
-        write = files.write_histogram if self.kind == HISTOGRAM else files.write_sessions
-        return write(parts, start=self.start, stop=self.stop)
+    def _put(self, files: ParquetFiles, spools: SpoolFolder, parts: Sequence[Buffer]) -> Path:
+        if self.kind == SESSIONS:
+            return files.write_sessions(parts, start=self.start, stop=self.stop)
+
+        def naming(name: str) -> None:
+            if self.spool is not None:
+                self.spool = spools.mark(self.spool, name)
+
+        return files.write_histogram(parts, start=self.start, stop=self.stop, naming=naming)
 
     def _remove_spool(self, spools: SpoolFolder) -> None:
         if self.spool is not None:
@@ -113,7 +120,10 @@ class Unwritten:
         ended = path.stat().st_mtime_ns // 1000
         histogram = replay(octets, key=self.spool_key, seed=secret)
         self.source = histogram
-        self.start, self.stop = histogram.start, max(histogram.start, ended)
+        if not self.stop:
+            # With its last response, or with its minute at the latest: the clock may have been set since it began.
+            end = histogram.start + until_next_minute(histogram.start)
+            self.start, self.stop = histogram.start, ended if histogram.start <= ended <= end else end
         self.replayed = histogram.responses
 
 

@@ -172,6 +172,7 @@ class Writer:
                 self._lose(ctx, unwritten)
         spooled = [each for each in waiting if each.from_spool]
         for unwritten in spooled[: max(0, len(spooled) - _SPOOLS)]:
+            unwritten.drop()
             self._queue.remove(unwritten)
             unwritten.tried.set()
         octets = sum([each.octets for each in waiting if each.kind == SESSIONS])

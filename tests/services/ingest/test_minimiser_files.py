@@ -124,7 +124,32 @@ async def test_with_spools_a_disk_that_stays_full_costs_nothing(
         assert (status.rows_lost, status.histograms_written) == (0, 8)
         assert len(rig.spools) == 1  # of the running interval
     assert sorted(each.counts["known.example."] for each in rig.histograms) == [1, 2, 3, 4, 5, 6, 7, 8]
+    # Also of those that were given up in memory: an interval ends when it ended, not with its last response.
+    ends = [each.interval.partition("_")[2] for each in rig.histograms]
+    assert all(end.endswith("-00Z") for end in ends), ends
     assert not rig.spools
+
+
+async def test_more_spools_than_may_wait_stay_for_the_next_start(
+    tmp_path: Path, autojump_clock: MockClock, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tapir.services.ingest.writing._SPOOLS", 1)
+    monkeypatch.setattr("tapir.services.ingest.writing.INTERVALS", 1)
+    rig = Rig(tmp_path, durable=True)
+    async with rig.running():
+        disk.full = True
+        for number in range(4):
+            await rig.tell(block_of(*["known.example"] * (number + 1)))
+            await trio.sleep(60)
+        disk.full = False
+        await trio.sleep(10)
+        assert (await rig.status()).histograms_written == 2
+    assert len(rig.spools) == 2
+    monkeypatch.undo()
+    after = Rig(tmp_path)
+    async with after.running():
+        await trio.sleep(1)
+    assert after.counts == {"known.example.": 1 + 2 + 3 + 4}
 
 
 async def test_what_is_lost_at_the_stop_is_counted(
@@ -161,6 +186,8 @@ async def test_the_minute_of_a_crash_is_counted_again(
     after = Rig(tmp_path)  # `durable` was switched off meanwhile
     async with after.running():
         await trio.sleep(1)
+        # Nobody knows when it ended, but that was not after its minute, whatever the clock says by now.
+        assert [each.interval for each in after.histograms] == ["2026-05-28T12-34-20Z_2026-05-28T12-35-00Z"]
         assert after.counts == {"known.example.": 2, ".wild.example.": 1}
         assert (await after.status()).replayed == 3
         await after.tell(block_of("known.example"))
