@@ -15,6 +15,8 @@ import logging
 import os
 from typing import Any, Final
 
+import trio
+
 from actors import (
     ActorError,
     ActorRef,
@@ -127,7 +129,7 @@ class EdmTree:
         self._connections = connections_within(config.input_connections, descriptors)
         if self._connections < config.input_connections:
             _log.warning(
-                "input-connections is %d; %d senders may be connected, for this process may have %d descriptors (ulimit -n)",
+                "input-connections is %d; %d senders may be connected, as there may be %d descriptors (ulimit -n)",
                 config.input_connections,
                 self._connections,
                 descriptors,
@@ -156,9 +158,9 @@ class EdmTree:
     async def reconfigure(self, config: EdmConfig) -> None:
         """Hand over what can change while it runs. Raises ActorError when some of it cannot be handed over.
 
-        Asked, not told: a crash at this moment must not lose what the operator reloaded. The uplink comes first, so
-        that a sender which is switched on is there when the minimiser writes its next file. Each is told even if it is
-        nothing new for it: lists and certificates may have changed behind their paths.
+        Asked, not told: a crash at this moment must not lose what the operator reloaded. All at once: one that hangs
+        keeps no other from what is new, nor the next reload waiting for longer than itself. Each is asked even if it
+        is nothing new for it: lists and certificates may have changed behind their paths.
         """
         self._config = config
         orders: list[tuple[ActorRef[Any], Request[None]]] = []
@@ -170,14 +172,20 @@ class EdmTree:
         orders.append((self._telemetry, ConfigureTelemetry(settings=self._telemetry_settings(config))))
         orders.append((self._novelty, ConfigureNovelty(settings=novelty_settings(config))))
         orders.append((self._minimiser, ConfigureMinimiser(settings=minimiser_settings(config))))
-        failures: list[ActorError] = []
-        for ref, order in orders:
+        failures: dict[str, ActorError] = {}
+
+        async def ask(ref: ActorRef[Any], order: Request[None]) -> None:
             try:
                 await ref.ask(order, timeout=_PATIENCE)
             except ActorError as exc:
-                failures.append(exc)  # one that is down keeps no other from what is new
-        if failures:
-            raise failures[0]
+                failures[ref.path] = exc
+
+        async with trio.open_nursery() as nursery:
+            for ref, order in orders:
+                nursery.start_soon(ask, ref, order)
+        for ref, _ in orders:
+            if ref.path in failures:
+                raise failures[ref.path]
 
     def close(self) -> None:
         """Give back what the actors shared, when all of them have ended, and close the account. Blocks."""

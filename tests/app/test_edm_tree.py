@@ -155,7 +155,7 @@ def test_there_are_no_more_senders_than_descriptors(
     assert isinstance(spec, ActorSpec)
     assert spec.factory()._settings.connections == 768  # type: ignore[attr-defined]
     assert [record.message for record in caplog.records] == [
-        "input-connections is 1000; 768 senders may be connected, for this process may have 1024 descriptors (ulimit -n)"
+        "input-connections is 1000; 768 senders may be connected, as there may be 1024 descriptors (ulimit -n)"
     ]
 
 
@@ -236,17 +236,24 @@ async def test_beside_a_pop_edm_starts_later_and_as_often_as_it_takes(
     def specify(self: EdmTree, config: EdmConfig) -> tuple[SupervisorSpec, ...]:
         specs = [part.spec(name) for name, part in parts.items()]
         specs[1] = attrs.evolve(specs[1], factory=begin)
-        return (SupervisorSpec(name="edm", strategy=Strategy.ONE_FOR_ONE, children=tuple(specs)),)
+        uplink = probe().spec("mqtt")
+        if failing[0]:
+            uplink = attrs.evolve(uplink, factory=begin)
+        return tuple(
+            SupervisorSpec(name=name, strategy=Strategy.ONE_FOR_ONE, children=children)
+            for name, children in (("edm-uplink", (uplink,)), ("edm", tuple(specs)))
+        )
 
     monkeypatch.setattr(EdmTree, "specify", specify)
     monkeypatch.setattr("tapir.app.pop.PopTree.specify", lambda self, config: ())
     monkeypatch.setattr("tapir.app.pop.PopTree.management_api", lambda self, config, refs: probe().spec("api"))
     pop: Any = SimpleNamespace(start_deadline=1, certificates=NONE)
-    (*_, edm) = tree.specify(attrs.evolve(setup, pop=pop)).children
-    async with run_system(SupervisorSpec(name="tapir", strategy=Strategy.ONE_FOR_ONE, children=(edm,)), system=system):
+    groups = tree.specify(attrs.evolve(setup, pop=pop)).children[-2:]
+    async with run_system(SupervisorSpec(name="tapir", strategy=Strategy.ONE_FOR_ONE, children=groups), system=system):
         assert system.supervisor("edm").children() == ()
-        with pytest.raises(StartFailed):
+        with pytest.raises(StartFailed, match="edm-uplink/mqtt"):
             await tree.begin()
+        assert system.supervisor("edm-uplink").children() == ()
         assert system.supervisor("edm").children() == ("novelty",)
         failing[0] = False
         await tree.begin()
@@ -266,6 +273,62 @@ async def test_a_part_that_is_down_keeps_no_other_from_a_reload(
         with pytest.raises(ActorError, match="edm-uplink/mqtt"):
             await edm.reconfigure(edm_of(load(tmp_path, "histogram-hll-explicit-threshold = 7\n")))
     assert parts["minimiser"].messages[0].settings.threshold == 7
+
+
+class Hanging(Actor[Any]):
+    """Takes a message, and is never done with it."""
+
+    async def receive(self, ctx: Context[Any], message: Any) -> None:
+        await trio.sleep_forever()
+
+
+async def test_a_reload_waits_once_however_many_hang(
+    tmp_path: Path, state: StateDirectory, autojump_clock: MockClock
+) -> None:
+    system = make_system()
+    edm = EdmTree(system=system, state=state, facts=FACTS, watchers=Watchers(system=system, state=state, version="1"))
+    hanging = tuple(
+        attrs.evolve(
+            group,
+            children=tuple(
+                ActorSpec(name=child.name, factory=Hanging, mailbox=child.mailbox) for child in group.children
+            ),  # type: ignore[union-attr]
+        )
+        for group in edm.specify(edm_of(load(tmp_path)))
+    )
+    tree = SupervisorSpec(name="tapir", strategy=Strategy.ONE_FOR_ONE, children=hanging)
+    async with run_system(tree, system=system):
+        began = trio.current_time()
+        with pytest.raises(ActorError):
+            await edm.reconfigure(edm_of(load(tmp_path)))
+        assert trio.current_time() - began <= 60
+
+
+async def test_a_component_that_is_down_keeps_no_other_from_a_reload(
+    tmp_path: Path, state: StateDirectory, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here all of them are: the keeper of certificates, the POP and EDM."""
+    tree = make_tree(make_system(), state)
+    setup = load(tmp_path)
+    told: list[str] = []
+
+    def fail(name: str) -> Any:
+        async def reconfigure(*_: object) -> None:
+            told.append(name)
+            raise ActorError(f"{name} is down")
+
+        return reconfigure
+
+    monkeypatch.setattr("tapir.app.pop.PopTree.reconfigure", fail("pop"))
+    monkeypatch.setattr(EdmTree, "reconfigure", fail("edm"))
+    monkeypatch.setattr(Watchers, "reconfigure", fail("certificates"))
+    with closing(tree):
+        tree.specify(setup)
+        pop: Any = SimpleNamespace(certificates=NONE)
+        both = attrs.evolve(setup, pop=pop)
+        with pytest.raises(ActorError, match="certificates is down"):
+            await tree.reconfigure(both, both)
+    assert told == ["certificates", "pop", "edm"]
 
 
 class Broken(Actor[Any]):

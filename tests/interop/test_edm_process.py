@@ -96,6 +96,7 @@ def test_a_reload_takes_every_key_that_it_may_and_names_the_others(edm: Edm) -> 
         "disable-session-files": False,
         "disable-histogram-sender": False,
         "pebble-sync": True,
+        "debug": True,
         "mqtt-client-cert-file": "/nowhere/mqtt.pem",
         "mqtt-client-key-file": "/nowhere/mqtt-key.pem",
         "http-client-cert-file": "/nowhere/http.pem",

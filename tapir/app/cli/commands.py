@@ -112,6 +112,7 @@ def _missing_files(edm: EdmConfig) -> list[str]:
             not edm.disable_mqtt,
             ("mqtt-signing-key-file", "mqtt-client-cert-file", "mqtt-client-key-file", "mqtt-ca-file"),
         ),
+        (edm.telemetry is not None, ("telemetry-signing-key-file",)),
         (
             not edm.disable_histogram_sender,
             ("http-signing-key-file", "http-client-cert-file", "http-client-key-file", "http-ca-file"),
@@ -122,6 +123,9 @@ def _missing_files(edm: EdmConfig) -> list[str]:
         path: Path | None = getattr(edm, key.replace("-", "_"))
         if path is not None and not os.access(path, os.R_OK):
             found.append(f"{edm.config_file}: {key}: {path} is not there, or not ours to read")
+    dump = edm.debug_dnstap_filename
+    if dump is not None and not os.access(dump if dump.exists() else dump.parent, os.W_OK):
+        found.append(f"{edm.config_file}: debug-dnstap-filename: {dump} cannot be written")
     return found
 
 

@@ -208,9 +208,10 @@ def _kept_in(state_dir: Path | None, pop: Config | None, edm: EdmConfig | None) 
 
 
 def _read_data_dir(config_dir: Path) -> Path:
-    written: object = os.environ.get(edm_variable(_DATA_DIR))
-    if not written:
-        written = read_toml_file(config_dir / UPSTREAM_FILE, needed=False).values.get(_DATA_DIR)
+    variable = os.environ.get(edm_variable(_DATA_DIR))
+    if variable:
+        return Path.cwd() / variable  # as `load_edm` takes it
+    written: object = read_toml_file(config_dir / UPSTREAM_FILE, needed=False).values.get(_DATA_DIR)
     text = written if isinstance(written, str) and written else str(KEYS[_DATA_DIR].default)
     return config_dir.absolute() / text
 

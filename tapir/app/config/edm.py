@@ -153,8 +153,10 @@ def _unknown_in(file: TomlFile, *, own: bool) -> Iterator[Fault]:
 
 def _unknown_flags(flags: Mapping[str, str]) -> Iterator[Fault]:
     for name in flags:
-        if name not in KEYS or not KEYS[name].variable:
+        if name not in KEYS:
             yield Fault(place=COMMAND_LINE, key=f"--{name}", text=f"unknown flag{_hint(name)}")
+        elif not KEYS[name].variable:
+            yield Fault(place=COMMAND_LINE, key=f"--{name}", text="this key stands in the file only")
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Notice]:

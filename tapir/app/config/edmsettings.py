@@ -91,7 +91,7 @@ class EdmConfig:
     http_client_cert_file: Path | None = edmkeys.path("edm-http-client.pem", reload=True)
     http_client_key_file: Path | None = edmkeys.path("edm-http-client-key.pem", reload=True)
     http_ca_file: Path | None = edmkeys.path()
-    debug: bool = edmkeys.flag()
+    debug: bool = edmkeys.flag(reload=True)
     debug_dnstap_filename: Path | None = edmkeys.path()
     debug_enable_blockprofiling: bool = edmkeys.flag()
     debug_enable_mutexprofiling: bool = edmkeys.flag()

@@ -138,6 +138,9 @@ def test_the_command_line_counts_most(tmp_path: Path) -> None:
     assert faults(tmp_path, flags={"inputunix": "x"}) == [
         "command line: --inputunix: unknown flag; did you mean `input-unix`?"
     ]
+    assert faults(tmp_path, flags={"mqtt-sign-workers": "1"}) == [
+        "command line: --mqtt-sign-workers: this key stands in the file only"
+    ]
     write_pop(tmp_path)
     assert faults(tmp_path, only=Component.POP, flags=flags) == [
         "command line: sets keys of EDM, which is not run: data-dir, debug, cryptopan-key"
@@ -145,7 +148,12 @@ def test_the_command_line_counts_most(tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_edm(tmp_path, EDM.replace("disable-mqtt = true", "") + "ignored-client-ips-file = 'clients'\n")
+    write_edm(
+        tmp_path,
+        EDM.replace("disable-mqtt = true", "")
+        + "ignored-client-ips-file = 'clients'\ndebug-dnstap-filename = 'none/x'\n",
+    )
+    (tmp_path / "tapir-edm.toml").write_text("telemetry-topic = 'status/x'\ntelemetry-signing-key-file = 'none.json'\n")
     (tmp_path / "clients").write_text("")
     assert commands.check(tmp_path, None, as_json=False) == commands.DONE
     out, err = capsys.readouterr()
@@ -154,6 +162,8 @@ def test_files_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.Captu
         "mqtt-signing-key-file",
         "mqtt-client-cert-file",
         "mqtt-client-key-file",
+        "telemetry-signing-key-file",
+        "debug-dnstap-filename",
     ]
     assert out.splitlines()[-1] == "configuration ok"
 
@@ -169,6 +179,15 @@ def test_debug_of_edm_asks_for_more_of_the_log(tmp_path: Path) -> None:
     assert load(tmp_path).log.level == "info"
     write_edm(tmp_path, EDM + "debug = true\n")
     assert load(tmp_path).log.level == "debug"
+
+
+def test_debug_is_in_effect_with_a_reload_and_so_waits_for_no_restart(tmp_path: Path) -> None:
+    write_edm(tmp_path)
+    old = load(tmp_path)
+    write_edm(tmp_path, EDM + "debug = true\n")
+    new = load(tmp_path)
+    assert setup_changes_needing_restart(old, new) == ()
+    assert setup_after_reload(old, new).log.level == "debug"
 
 
 def test_a_component_that_is_new_waits_for_a_restart(tmp_path: Path) -> None:
@@ -213,11 +232,18 @@ def test_each_certificate_of_edm_is_known_as_its_own_where_events_are_told(tmp_p
     assert {each.label for each in load(tmp_path).certificates.watched} == EDM_CERTIFICATES
 
 
-def test_the_commands_look_where_the_process_is(tmp_path: Path) -> None:
+def test_the_commands_look_where_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_edm(tmp_path)
     edm = tmp_path / "data" / "tapir"
     assert candidate_state_dirs(tmp_path) == (edm,)
     assert commands.find_state_dir(tmp_path, None) == edm
+    # Of the environment it is from where we are, as for the process; of the file from where that is.
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("DNSTAPIR_EDM_DATA_DIR", "run/edm")
+    assert candidate_state_dirs(tmp_path) == (load_setup(tmp_path).state_dir,) == (here / "run/edm/tapir",)
+    monkeypatch.delenv("DNSTAPIR_EDM_DATA_DIR")
     write_pop(tmp_path)
     (tmp_path / "dnstapir-pop.yaml").write_text(POP["dnstapir-pop.yaml"] + "state-dir: state\n")
     pop = tmp_path / "state"

@@ -356,14 +356,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_reload_takes_what_needs_no_restart(load: Load) -> None:
     running = load()
-    lines = "pebble-sync = true\nwell-known-domains-file = '/new'\nhttp-url = 'https://new.example'\ndebug = true\n"
+    lines = "pebble-sync = true\nwell-known-domains-file = '/new'\n"
+    lines += "http-url = 'https://new.example'\ndebug-dnstap-filename = 'x'\n"
     loaded = load(LEAST + lines, own="new-qname-rate = 7\n")
     changes = compare_edm(running, loaded)
     assert changes.honoured == ("well-known-domains-file", "pebble-sync", "new-qname-rate")
-    assert changes.restart == ("http-url", "debug")
+    assert changes.restart == ("http-url", "debug-dnstap-filename")
     after = edm_after_reload(running, loaded)
     assert (after.pebble_sync, after.well_known_domains_file, after.new_qname_rate) == (True, Path("/new"), 7)
-    assert (after.http_url, after.debug) == (running.http_url, False)
+    assert (after.http_url, after.debug_dnstap_filename) == (running.http_url, None)
     assert compare_edm(after, loaded).honoured == ()
 
 
