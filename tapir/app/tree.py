@@ -21,6 +21,7 @@ import attrs
 import trio
 
 from actors import (
+    ActorError,
     ActorRef,
     ActorSpec,
     ActorSystem,
@@ -29,6 +30,7 @@ from actors import (
     Overflow,
     Strategy,
     SupervisorSpec,
+    SupervisorStopped,
     UnknownActor,
 )
 from tapir.app.config import Config, Setup
@@ -111,21 +113,38 @@ class Tree:
         started before it runs, and to try again is fine.
         """
         if self._hold is not None:
-            await trio.to_thread.run_sync(self._hold)
+            # A disk can hang; a stop does not wait for it.
+            await trio.to_thread.run_sync(self._hold, abandon_on_cancel=True)
+        failures: list[ActorError] = []
         for group in self._later:
             supervisor = self._system.supervisor(group.name)
             running = set(supervisor.children())
-            for child in group.children:
-                if child.name not in running:
-                    await supervisor.start_child(child)
+            try:
+                for child in group.children:
+                    if child.name not in running:
+                        await supervisor.start_child(child)
+            except SupervisorStopped:
+                raise
+            except ActorError as exc:
+                failures.append(exc)  # frames are minimised without Core, and what waits for Core is sent without them
+        if failures:
+            raise failures[0]
 
     async def reconfigure(self, old: Setup, new: Setup) -> None:
         """Hand over what can change while the tree runs. Raises ActorError when some of it cannot be handed over."""
-        await self._watchers.reconfigure(new.certificates)
+        parts: list[Callable[[], Awaitable[None]]] = [partial(self._watchers.reconfigure, new.certificates)]
         if old.pop is not None and new.pop is not None:
-            await self._pop.reconfigure(old.pop, new.pop)
+            parts.append(partial(self._pop.reconfigure, old.pop, new.pop))
         if self._edm is not None and new.edm is not None:
-            await self._edm.reconfigure(new.edm)
+            parts.append(partial(self._edm.reconfigure, new.edm))
+        failures: list[ActorError] = []
+        for part in parts:
+            try:
+                await part()
+            except ActorError as exc:
+                failures.append(exc)  # a component that is in trouble keeps no other from what is new
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
         """Give back what the actors shared, when all of them have ended. Blocks."""

@@ -292,7 +292,7 @@ async def test_a_reload_waits_once_however_many_hang(
             group,
             children=tuple(
                 ActorSpec(name=child.name, factory=Hanging, mailbox=child.mailbox) for child in group.children
-            ),  # type: ignore[union-attr]
+            ),
         )
         for group in edm.specify(edm_of(load(tmp_path)))
     )
