@@ -21,6 +21,8 @@ from tapir.codec.newqname import Sightings, join_sightings
 from tapir.minimiser.columns import DecodedBlock, Rows, names_of
 
 _WAYS: Final = 8
+_LOOSE: Final = 64
+"""parts that are made one where they have few rows: each takes a kilobyte, whatever is in it"""
 
 
 class RecentNames:
@@ -108,7 +110,7 @@ class Gathering:
         self._size = size
         self._limit = limit
         self._parts: deque[Sightings] = deque()
-        self._count = 0
+        self._count = self._loose = 0
         self._since: int | None = None
 
     def __len__(self) -> int:
@@ -152,8 +154,19 @@ class Gathering:
     def _append(self, sightings: Sightings, now: int) -> None:
         self._parts.append(sightings)
         self._count += len(sightings)
+        self._loose += 1
+        if self._loose >= _LOOSE:
+            self._join()
         if self._since is None:
             self._since = now
+
+    def _join(self) -> None:
+        """Make one of the last parts."""
+        last = [self._parts.pop() for _ in range(min(self._loose, len(self._parts)))]
+        last.reverse()
+        few = sum([len(part) for part in last]) <= self._size
+        self._parts.extend([join_sightings(last)] if few else last)
+        self._loose = 0
 
 
 def _part(sightings: Sightings, start: int, end: int) -> Sightings:

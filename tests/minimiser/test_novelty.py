@@ -159,6 +159,20 @@ def test_a_batch_is_due_when_it_is_whole_or_old() -> None:
     assert len(gathering.take()) == 0
 
 
+def test_what_comes_one_by_one_takes_no_more_room_than_what_comes_together() -> None:
+    gathering = Gathering(size=100, limit=10_000)
+    number = 0
+    for count in [1] * 700 + [90] * 10 + [1] * 400:
+        rows = [named(str(row)) for row in range(number, number + count)]
+        assert gathering.add(sightings_of(rows), now=0) is None
+        number += count
+    assert len(gathering._parts) < 200
+    taken: list[int] = []
+    while len(gathering):
+        taken += labels(gathering.take())
+    assert taken == list(range(number))
+
+
 def test_names_that_make_room_are_counted() -> None:
     recent = RecentNames(8, refresh=HOUR)
     assert len(sifted(recent, *NAMES[:11])) == 11
