@@ -100,6 +100,8 @@ def _input(edm: Mapping[str, Any], pace: Pace, now: float) -> Text:
 
 def _interval(edm: Mapping[str, Any], pace: Pace, now: float) -> Text:
     part = edm["minimiser"]
+    if not part["interval_started_at"]:
+        return Text("none yet: frames wait until all lists can be read", style="yellow")
     text = Text(
         f"{duration(max(0.0, now - part['interval_started_at'] / 1_000_000))}: {count(part['interval_responses'])}"
         f" responses for {count(part['interval_names'])} well-known names, {count(part['session_rows'])} session rows"
@@ -175,7 +177,7 @@ def _frames(edm: Mapping[str, Any], pace: Pace) -> RenderableType:
 def _busy(edm: Mapping[str, Any], rows: int, room: int, *, now: float) -> RenderableType:
     table = _table(("busy well-known names",), ("a second", "responses"))
     began = _number(edm, "minimiser", "interval_started_at")
-    if isinstance(edm.get("busy"), list) and began is not None:
+    if isinstance(edm.get("busy"), list) and began:
         elapsed = now - began / 1_000_000
         for each in edm["busy"][:rows]:
             pace = each["responses"] / elapsed if elapsed >= 1 else None

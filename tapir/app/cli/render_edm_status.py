@@ -25,7 +25,7 @@ def render_edm_status(status: Any, *, now: float) -> list[RenderableType]:
             lines.append(Text(f"  {name.replace('_', ' ')}: {part['error']}", style="red"))
             continue
         lines += render(part, now)
-        if part.get("trouble"):
+        if part.get("trouble") and part["trouble"] not in _told(part):
             lines.append(Text(f"    {part['trouble']}", style="red"))
     return lines
 
@@ -53,16 +53,13 @@ def _input(part: Mapping[str, Any], now: float) -> Iterable[RenderableType]:
     return [Text(text)]
 
 
+def _told(part: Mapping[str, Any]) -> Iterable[str]:
+    """What its own lines say to be wrong."""
+    return [file["trouble"] for file in part.values() if isinstance(file, Mapping) and "trouble" in file]
+
+
 def _minimiser(part: Mapping[str, Any], now: float) -> Iterable[RenderableType]:
-    began = datetime.fromtimestamp(part["interval_started_at"] / 1_000_000, UTC).strftime("%H:%M:%S UTC")
-    lines: list[RenderableType] = [
-        Text(f"  {account_line(part['account'])}"),
-        Text(
-            f"  since {began}: {part['interval_responses']:,} responses for {part['interval_names']:,} well-known "
-            f"names, {part['session_rows']:,} session rows; written: {part['histograms_written']:,} histograms, "
-            f"{part['session_files_written']:,} session files"
-        ),
-    ]
+    lines: list[RenderableType] = [Text(f"  {account_line(part['account'])}"), Text(f"  {_minute(part)}")]
     if part["rows_lost"]:
         lines.append(Text(f"    {part['rows_lost']:,} rows were lost: no disk took them", style="red"))
     lists = (
@@ -78,6 +75,17 @@ def _minimiser(part: Mapping[str, Any], now: float) -> Iterable[RenderableType]:
         if file["trouble"]:
             lines.append(Text(f"    {file['trouble']}", style="red"))
     return lines
+
+
+def _minute(part: Mapping[str, Any]) -> str:
+    if not part["interval_started_at"]:
+        return "nothing is minimised yet: frames wait until all lists can be read"
+    began = datetime.fromtimestamp(part["interval_started_at"] / 1_000_000, UTC).strftime("%H:%M:%S UTC")
+    return (
+        f"since {began}: {part['interval_responses']:,} responses for {part['interval_names']:,} well-known "
+        f"names, {part['session_rows']:,} session rows; written: {part['histograms_written']:,} histograms, "
+        f"{part['session_files_written']:,} session files"
+    )
 
 
 def _novelty(part: Mapping[str, Any], now: float) -> Iterable[RenderableType]:

@@ -161,6 +161,13 @@ def test_what_is_wrong_stands_out() -> None:
         assert told in text
 
 
+def test_an_interval_that_has_not_begun_is_not_fifty_years_long() -> None:
+    document = document_of(AT, minimiser={"interval_started_at": 0})
+    document["edm"]["busy"] = []
+    text = printed(render_watch(document, Pace(), rows=5))
+    assert "interval    none yet: frames wait until all lists can be read\n" in text
+
+
 def test_a_minimiser_that_does_not_answer_leaves_the_rest() -> None:
     failed = {"error": "no answer within 1 s"}
     before = document_of(AT - SECOND)

@@ -159,3 +159,16 @@ def test_who_tells_of_it(part: str, change: dict[str, Any], lines: list[str]) ->
 
 def test_a_part_that_does_not_answer_is_named() -> None:
     assert "  new names: no answer" in shown({**EDM, "new_names": {"error": "no answer"}})
+
+
+def test_what_has_not_begun_has_no_time_and_each_trouble_is_told_once() -> None:
+    trouble = "/etc/known.dawg: is no DAWG"
+    file = {**FILE, "entries": 0, "loaded_at": None, "trouble": trouble}
+    lines = shown({"minimiser": {**EDM["minimiser"], "interval_started_at": 0, "well_known": file, "trouble": trouble}})
+    assert lines == [
+        "EDM",
+        f"  {account_line(ACCOUNT)}",
+        "  nothing is minimised yet: frames wait until all lists can be read",
+        "  well-known names: 0 of /etc/known.dawg, not loaded",
+        f"    {trouble}",
+    ]
