@@ -48,7 +48,14 @@ def _minimiser_reasons(status: MinimiserStatus | None) -> list[str]:
     known = status.well_known
     if known.loaded_at is None:
         return [f"the well-known names are not loaded: {known.trouble or f'{known.path} is being read'}"]
+    if not status.interval_started_at:
+        return _list_troubles(status) or ["the minimiser has not begun yet"]
     return []
+
+
+def _list_troubles(status: MinimiserStatus) -> list[str]:
+    lists = (("clients to ignore", status.ignored_clients), ("names to ignore", status.ignored_names))
+    return [f"{what}: {each.trouble}" for what, each in lists if each.trouble]
 
 
 def _warnings(look: EdmLook, now: int) -> list[str]:
@@ -59,10 +66,13 @@ def _warnings(look: EdmLook, now: int) -> list[str]:
         status = look.minimiser
         if status.well_known.loaded_at is not None and status.well_known.trouble:
             found.append(f"well-known names: {status.well_known.trouble}; those of before are in effect")
-        lists = (("clients to ignore", status.ignored_clients), ("names to ignore", status.ignored_names))
-        found += [f"{what}: {each.trouble}" for what, each in lists if each.trouble]
-        if status.trouble:
-            found.append(f"minimiser: {status.trouble}")
+        if status.interval_started_at:
+            found += _list_troubles(status)
+        rest = status.trouble
+        for each in (status.well_known, status.ignored_clients, status.ignored_names):
+            rest = rest.replace(each.trouble, "") if each.trouble else rest  # that is said already
+        if rest := rest.strip("; "):
+            found.append(f"minimiser: {rest}")
     if look.novelty is None:
         found.append("who looks for new names does not answer")
     elif look.novelty.trouble:

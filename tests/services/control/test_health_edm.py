@@ -57,7 +57,7 @@ INPUT = InputStatus(
 )
 MINIMISER = MinimiserStatus(
     account=AccountStatus(received=9, in_flight=0, settled=()),
-    interval_started_at=0,
+    interval_started_at=1,
     interval_names=0,
     interval_responses=0,
     session_rows=0,
@@ -130,6 +130,18 @@ def test_what_is_not_run_is_not_missed() -> None:
             {"minimiser": attrs.evolve(MINIMISER, well_known=ListFile(path="/w", trouble="/w: no such file"))},
             "the well-known names are not loaded: /w: no such file",
         ),
+        (
+            {
+                "minimiser": attrs.evolve(
+                    MINIMISER,
+                    interval_started_at=0,
+                    ignored_clients=ListFile(path="/c", trouble="/c: is no file"),
+                    trouble="/c: is no file",
+                )
+            },
+            "clients to ignore: /c: is no file",
+        ),
+        ({"minimiser": attrs.evolve(MINIMISER, interval_started_at=0)}, "the minimiser has not begun yet"),
     ],
 )
 def test_what_keeps_it_from_its_work(change: dict[str, Any], reason: str) -> None:
