@@ -127,6 +127,10 @@ async def test_every_edit_comes_by_ixfr(primary: Primary, campaign: Any) -> None
         primary.change(rules)
         await wait_for(primary)
         result = await transferred(tcp(primary), at)
+        # Of NSD's processes one that began before the reload answers a little longer, beside the one that was asked.
+        with trio.fail_after(10):
+            while result.is_current:
+                result = await transferred(tcp(primary), at)
         assert result.serial == primary.serial
         assert result.delta is not None, primary.daemon.output()
         for name, action in result.delta.removed:
