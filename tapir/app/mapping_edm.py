@@ -76,6 +76,7 @@ def novelty_settings(config: EdmConfig) -> NoveltySettings:
         ),
         sync=config.pebble_sync,
         events_enabled=not config.disable_mqtt,
+        refresh=refresh_names(config),
     )
 
 

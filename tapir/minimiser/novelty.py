@@ -38,7 +38,8 @@ class RecentNames:
             raise ValueError("there must be room for a name, and some time to remember it")
         self._rows = -(-entries // _WAYS)
         self._table = np.zeros(_WAYS * self._rows, dtype=np.uint64)
-        self._refresh = refresh
+        self.refresh = refresh
+        """may be set at any time: the share that is due is of the new one from then on"""
         self._aged_at: int | None = None
         self._aged_row = 0
         self._lock = threading.Lock()
@@ -80,7 +81,7 @@ class RecentNames:
         if self._aged_at is None or now < self._aged_at:
             self._aged_at = now  # the clock was set back
             return
-        due = min(self._rows, (now - self._aged_at) * self._rows // self._refresh)
+        due = min(self._rows, (now - self._aged_at) * self._rows // self.refresh)
         if not due:
             return
         self._aged_at = now

@@ -143,6 +143,12 @@ def test_more_names_than_memory_has_are_not_remembered(
     ]
 
 
+def test_a_shorter_retention_has_names_in_use_noted_more_often(tmp_path: Path) -> None:
+    settings = mapping_edm.novelty_settings(edm_of(load(tmp_path, own="seen-retention = 3600\n")))
+    assert settings.retention.age == 3_600_000_000
+    assert settings.refresh == 450_000_000
+
+
 def test_there_are_no_more_senders_than_descriptors(
     tmp_path: Path, state: StateDirectory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

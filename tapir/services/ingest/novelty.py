@@ -62,13 +62,15 @@ class NoveltySettings:
     """Where names that were seen are stored, and for how long.
 
     With `sync` each batch outlives a power cut, without it all but the last one. `events_enabled`: an event is made of
-    each new name.
+    each new name. Within `refresh` microseconds a name in use is asked for again, so that its age is noted: a small
+    share of the retention; None leaves that as it is.
     """
 
     path: Path
     retention: Retention = Retention()
     sync: bool = False
     events_enabled: bool = True
+    refresh: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -117,6 +119,7 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
 
     async def started(self, ctx: Context[NoveltyMessage]) -> None:
         """Open the store beside everything else: what comes meanwhile is gathered."""
+        self._set_pace()
         ctx.start_soon(self._report_all, ctx, name="report")
         ctx.start_soon(self._age, ctx, name="age")
         ctx.start_soon(self._sweep_all, ctx, name="sweep")
@@ -144,7 +147,12 @@ class NoveltyKeeper(Actor[NoveltyMessage]):
                 ctx.reply(self._status())
             case ConfigureNovelty():
                 self._settings = message.settings
+                self._set_pace()
                 ctx.reply(None)
+
+    def _set_pace(self) -> None:
+        if self._settings.refresh is not None:
+            self._recent.refresh = self._settings.refresh
 
     # What is on its way to the store
 

@@ -421,6 +421,14 @@ async def test_a_new_retention_holds_at_once(tmp_path: Path, autojump_clock: Any
         assert rig.holder.store.statistics().names == 2
 
 
+async def test_names_are_asked_about_as_soon_as_new_settings_say(tmp_path: Path, autojump_clock: Any) -> None:
+    async with running(Rig(tmp_path, refresh=7_200_000_000)) as rig:
+        assert rig.recent.refresh == 7_200_000_000
+        # Who shortens the retention must not have names in use forgotten before they are noted once more.
+        await rig.ref.ask(ConfigureNovelty(settings=attrs.evolve(rig.settings, refresh=60_000_000)))
+        assert rig.recent.refresh == 60_000_000
+
+
 async def test_a_sweep_takes_as_many_steps_as_there_are_names(
     tmp_path: Path, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
