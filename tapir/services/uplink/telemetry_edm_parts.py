@@ -109,9 +109,12 @@ def _minimiser(answers: EdmAnswers) -> Judgement | None:
     }
     unusable = [key for key, file in lists.items() if file.trouble]
     if unusable:
-        # Who has never read one has nothing to go on with.
-        state = _WARN if all(lists[key].loaded_at is not None for key in unusable) else _FAIL
-        return Judgement(state, f"{', '.join(unusable)} cannot be used; what was read before is")
+        what = f"{', '.join(unusable)} cannot be used"
+        if not status.interval_started_at:
+            return Judgement(_FAIL, f"{what}; frames wait for it")
+        if any(lists[key].loaded_at is None for key in unusable):
+            return Judgement(_FAIL, f"{what}; none was read before")
+        return Judgement(_WARN, f"{what}; what was read before is")
     if status.trouble:
         return Judgement(_WARN, "frames are minimised, and something is wrong: see its log")
     return Judgement(_OK, "frames are minimised")
