@@ -63,7 +63,9 @@ class PrimaryFailed(TapirError):
     """No answer could be had from the primary; `reason` is a word for a counter."""
 
     def __init__(self, *, peer: Address, reason: str, detail: str) -> None:
-        super().__init__(f"{format_address(peer)}: {detail}")
+        # What a connection says of itself begins with the address as well.
+        address = f"{format_address(peer)}: "
+        super().__init__(address + detail.removeprefix(address))
         self.peer = peer
         self.reason = reason
 
