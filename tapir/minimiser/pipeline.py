@@ -68,7 +68,7 @@ class PipelineSettings:
     """up to how many clients a histogram counts exactly; from the next interval on"""
     sessions: bool = False
     spool: bool = False
-    """whether `Processed.counted` is wanted"""
+    """whether `Processed.counted` and `Processed.kept` are wanted"""
     debug: bool = False
     """whether `Processed.debug` is wanted"""
 
@@ -83,6 +83,8 @@ class Processed:
     """the names that are not well-known, and did not come of late"""
     counted: Counted | None = None
     """for the spool; with `Pipeline.names`"""
+    kept: bytes | None = attrs.field(default=None, repr=False)
+    """for the spool of the sessions: the rows that this block added to them"""
     full: Sessions | None = None
     """sessions that are a file now; those of the running interval go on with new ones"""
     hook: str | None = None
@@ -181,7 +183,7 @@ class Pipeline:
         rows = self.names.rows_of(decoded, ends)
         ends[rows >= 0] = _HISTOGRAM
         rest = np.flatnonzero(ends == Outcome.OK)
-        full = self._keep(decoded, rest) if settings.sessions and len(rest) else None
+        kept, full = self._keep(decoded, rest) if settings.sessions and len(rest) else (None, None)
         counted = self._histogram.add(decoded, rows)
         # Last, for from here on these names are remembered: were anything to fail then, nobody would look for them.
         sightings = self._recent.sift(decoded, rest) if self._recent is not None and len(rest) else None
@@ -189,6 +191,7 @@ class Pipeline:
             fates=_fates(ends),
             sightings=sightings or None,
             counted=counted if settings.spool and len(counted) else None,
+            kept=kept,
             full=full,
             hook=hook,
             debug=debug,
@@ -241,14 +244,16 @@ class Pipeline:
         rows = np.flatnonzero(ends == Outcome.OK)
         return self._hook.observe(block.message_type[rows], *_addresses(block, rows))
 
-    def _keep(self, block: DecodedBlock, rows: Rows) -> Sessions | None:
-        """Put these rows into the sessions; those that are full with them."""
+    def _keep(self, block: DecodedBlock, rows: Rows) -> tuple[bytes | None, Sessions | None]:
+        """Put these rows into the sessions: what goes into a spool, and the sessions if they are full with them."""
         clients, servers = map(self._pseudonymiser.pseudonymise, _addresses(block, rows))
+        since = len(self._sessions)
         self._sessions.add(_without_client_subnets(block, rows), rows, clients, servers)
+        kept = self._sessions.packed(since) if self._settings.spool else None
         if self._sessions.octets < SESSION_OCTETS:
-            return None
+            return kept, None
         full, self._sessions = self._sessions, Sessions()
-        return full
+        return kept, full
 
     def _dump(self, block: DecodedBlock, ends: NDArray[np.uint8]) -> FrameBlock | None:
         """The frames that decoded, but those of clients that are ignored, queries among them."""

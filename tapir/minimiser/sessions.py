@@ -5,6 +5,7 @@ the existing EDM, which stores ports up to 2**31 in a column of 16 bits and 0 ab
 port here: the row has none.
 """
 
+import struct
 from typing import Final, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from tapir.minimiser.labels import split_labels
 
 T = TypeVar("T", bound=np.generic)
 
+_COUNT: Final = struct.Struct("<I")
 _FIRST_ROWS: Final = 1 << 12
 _FIRST_OCTETS: Final = 1 << 18
 _MOST: Final = (1 << 31) - 1
@@ -71,6 +73,11 @@ class _Octets:
     def offsets(self) -> NDArray[np.uint32]:
         return self._offsets[: self.count + 1]
 
+    def packed(self, since: int) -> tuple[bytes, bytes]:
+        """How long each is from number `since` on, and what they are."""
+        offsets = self.offsets[since:]
+        return np.diff(offsets).tobytes(), self._data[int(offsets[0]) : int(offsets[-1])].tobytes()
+
     def strings(self, valid: NDArray[np.uint8] | None = None) -> Strings:
         return Strings(self.data, self.offsets.view(np.int32), valid)
 
@@ -122,6 +129,28 @@ class Sessions:
         out["time"] = block.time[rows]
         for column, data, starts, lengths in wanted:
             column.add(data, starts, lengths)
+        self._count = count
+
+    def packed(self, since: int) -> bytes:
+        """The rows from number `since` on, for `add_packed` on this machine."""
+        parts = [_COUNT.pack(self._count - since), self._rows[since : self._count].tobytes()]
+        for column in (self._names, self._messages, self._identities):
+            parts += column.packed(since)
+        return b"".join(parts)
+
+    def add_packed(self, octets: bytes) -> None:
+        """Add rows as `packed` gave them."""
+        (more,) = _COUNT.unpack_from(octets)
+        rows = np.frombuffer(octets, _ROW, more, _COUNT.size)
+        at = _COUNT.size + rows.nbytes
+        count = self._count + more
+        self._rows = _with_room(self._rows, self._count, count)
+        self._rows[self._count : count] = rows
+        for column in (self._names, self._messages, self._identities):
+            lengths = np.frombuffer(octets, np.uint32, more, at)
+            starts = np.cumsum(lengths, dtype=np.uint32) - lengths + np.uint32(at + lengths.nbytes)
+            column.add(octets, starts, lengths)
+            at += lengths.nbytes + int(lengths.sum(dtype=np.int64))
         self._count = count
 
     def columns(self) -> Rows | None:

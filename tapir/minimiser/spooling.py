@@ -7,6 +7,9 @@ responses, with the names that the interval met there: the list that was in use,
 Hashes of clients' addresses tell the addresses to anyone who tries them all. So nothing of this can be read without
 the key, which is not beside it, and each file has a key of its own, made of that and its salt. What does not open,
 such as a record that was being written, ends what is read. Numbers are little-endian.
+
+Sessions have spools of their own, one for each file that they become, with another magic; a record is the rows of a
+block, pseudonyms and all.
 """
 
 import struct
@@ -24,11 +27,13 @@ from numpy.typing import NDArray
 import tapir.kernels.labels
 from tapir.codec.columns import Buffer
 from tapir.minimiser.histogram import Counted, Histogram
+from tapir.minimiser.sessions import Sessions
 from tapir.minimiser.wellknown import WellKnownNames
 from tapir.model.errors import TapirError
 
 SALT_SIZE: Final = 16
 _MAGIC: Final = b"TPSPOOL1"
+_MAGIC_OF_SESSIONS: Final = b"TPSPOOLS"
 _PURPOSE: Final = b"tapir edm spool"
 _LENGTH: Final = struct.Struct("<I")
 _BEGIN: Final = struct.Struct("<qI")
@@ -48,11 +53,14 @@ class SpoolError(TapirError):
 class SpoolWriter:
     """Makes the octets of one interval's spool."""
 
-    def __init__(self, *, key: bytes, salt: bytes, start: int, threshold: int) -> None:
-        """`key` is secret, `salt` SALT_SIZE random octets; the others are as of the interval's Histogram."""
+    def __init__(self, *, key: bytes, salt: bytes, start: int, threshold: int = 0, sessions: bool = False) -> None:
+        """`key` is secret, `salt` SALT_SIZE random octets; the others are as of the interval's Histogram.
+
+        With `sessions` it is one of sessions, whose records are made by `record_sessions`.
+        """
         self._cipher = _cipher(key, salt)
         self._records = 0
-        self.begin = _MAGIC + salt + self._sealed(_BEGIN.pack(start, threshold))
+        self.begin = (_MAGIC_OF_SESSIONS if sessions else _MAGIC) + salt + self._sealed(_BEGIN.pack(start, threshold))
         """what the file begins with"""
 
     def __repr__(self) -> str:
@@ -75,6 +83,10 @@ class SpoolWriter:
             octets.tobytes(),
         )
         return self._sealed(b"".join(parts))
+
+    def record_sessions(self, packed: bytes) -> bytes:
+        """What rows of sessions, as `Sessions.packed` gives them, add to the file."""
+        return self._sealed(packed)
 
     def _sealed(self, record: bytes) -> bytes:
         sealed = self._cipher.encrypt(self._records.to_bytes(12, "little"), record, None)
@@ -117,10 +129,7 @@ def replay(spool: Buffer, *, key: bytes, seed: bytes) -> Histogram:
 
     Raises SpoolError for what is no spool, is not of this key, or ends before it begins.
     """
-    begin = next(_opened(spool, key), None)
-    if begin is None:
-        raise SpoolError("the spool is cut off, or another key made it")
-    start, threshold = _BEGIN.unpack(begin)
+    start, threshold = _begun(_opened(spool, key))
     # Twice over the file, for a histogram wants to know its names first: that is cheaper than to hold it all.
     names = _names_of(_records(spool, key), seed)
     histogram = Histogram(names, start=start, threshold=threshold, seed=seed)
@@ -136,6 +145,30 @@ def replay(spool: Buffer, *, key: bytes, seed: bytes) -> Histogram:
             families=_FAMILIES[kinds >> np.uint8(5)],
         )
     return histogram
+
+
+def holds_sessions(spool: Buffer) -> bool:
+    """Whether a spool is one of sessions, if it is one."""
+    return bytes(memoryview(spool)[: len(_MAGIC)]) == _MAGIC_OF_SESSIONS
+
+
+def replay_sessions(spool: Buffer, *, key: bytes) -> tuple[int, Sessions]:
+    """When the interval of a spool of sessions began, and what was written of them. Blocking; raises as `replay`."""
+    opened = _opened(spool, key)
+    start, _ = _begun(opened)
+    sessions = Sessions()
+    for packed in opened:
+        sessions.add_packed(packed)
+    return start, sessions
+
+
+def _begun(opened: Iterator[bytes]) -> tuple[int, int]:
+    """What the first record says."""
+    begin = next(opened, None)
+    if begin is None:
+        raise SpoolError("the spool is cut off, or another key made it")
+    start, threshold = _BEGIN.unpack(begin)
+    return start, threshold
 
 
 def _names_of(records: Iterator[_Record], secret: bytes) -> WellKnownNames:
@@ -163,7 +196,7 @@ def _opened(spool: Buffer, key: bytes) -> Iterator[bytes]:
     """The records that open, up to the first that does not."""
     view = memoryview(spool)
     at = len(_MAGIC) + SALT_SIZE
-    if len(view) < at or bytes(view[: len(_MAGIC)]) != _MAGIC:
+    if len(view) < at or bytes(view[: len(_MAGIC)]) not in {_MAGIC, _MAGIC_OF_SESSIONS}:
         raise SpoolError("the file is no spool")
     cipher = _cipher(key, bytes(view[len(_MAGIC) : at]))
     number = 0

@@ -83,15 +83,17 @@ class ParquetFiles:
         """
         return self._write(self.outbox, (self.sent,), HISTOGRAM_FILE, parts, start, stop, naming)
 
-    def has_histogram(self, name: str) -> bool:
-        """Whether there is a histogram of this name, sent or not."""
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name: sessions, or a histogram, sent or not."""
         with _told(self.outbox):
-            # In this order: it goes from the one to the other.
-            return (self.outbox / name).exists() or (self.sent / name).exists()
+            # In this order: a histogram goes from the outbox to those that were sent.
+            return any((folder / name).exists() for folder in (self.outbox, self.sent, self.sessions))
 
-    def write_sessions(self, parts: Sequence[Buffer], *, start: int, stop: int) -> Path:
-        """Put sessions of this interval, microseconds since the epoch, where sessions are."""
-        return self._write(self.sessions, (), SESSION_FILE, parts, start, stop, None)
+    def write_sessions(
+        self, parts: Sequence[Buffer], *, start: int, stop: int, naming: Callable[[str], None] | None = None
+    ) -> Path:
+        """Put sessions of this interval, microseconds since the epoch, where sessions are; `naming` as above."""
+        return self._write(self.sessions, (), SESSION_FILE, parts, start, stop, naming)
 
     def waiting(self) -> list[StoredFile]:
         """The histograms in the outbox, the oldest first by name."""

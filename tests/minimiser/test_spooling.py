@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from tapir.codec.dawg import encode_dawg, parse_dawg
 from tapir.codec.dnstap import decode
 from tapir.codec.edmfiles import Numbers, Rows, Strings
+from tapir.minimiser.addresses import AddressColumn
+from tapir.minimiser.columns import accepted
 from tapir.minimiser.histogram import Histogram
-from tapir.minimiser.spooling import SpoolError, SpoolWriter, replay
+from tapir.minimiser.sessions import Sessions
+from tapir.minimiser.spooling import SpoolError, SpoolWriter, holds_sessions, replay, replay_sessions
 from tapir.minimiser.wellknown import index_names
 from tapir.model.blocks import FrameBlock
 from tapir.model.names import parse_name
@@ -124,3 +127,42 @@ def test_a_response_takes_thirteen_octets() -> None:
     assert len(writer.record(histogram.add(block, rows), NAMES)) == 200 * 13 + 12 + 16 + 4
     assert np.all(rows >= 0)
     assert repr(writer) == "<SpoolWriter of 3 records>"
+
+
+# -- sessions
+
+
+def add_rows(sessions: Sessions, frames: list[bytes]) -> None:
+    block = decode(FrameBlock.of(frames), bytes(16))
+    rows = accepted(block)
+    clients = AddressColumn.gathered(block.frames.data, block.query_address_at[rows], block.query_address_length[rows])
+    sessions.add(block, rows, clients, clients)
+
+
+@given(st.lists(st.lists(st.sampled_from(("a.example", "B.Example", ".")), max_size=4), max_size=6), st.integers(0, 99))
+def test_sessions_come_out_of_their_spool_as_they_were(blocks: list[list[str]], cut: int) -> None:
+    key, salt = bytes(32), os.urandom(16)
+    writer = SpoolWriter(key=key, salt=salt, start=4711, sessions=True)
+    sessions, parts = Sessions(), [writer.begin]
+    for number, names in enumerate(blocks):
+        if not names:
+            continue
+        since = len(sessions)
+        add_rows(sessions, [each for name in names for each in block_of(name, number + 1)])
+        parts.append(writer.record_sessions(sessions.packed(since)))
+    spool = b"".join(parts)
+    assert holds_sessions(spool)
+    start, again = replay_sessions(spool, key=key)
+    assert start == 4711
+    assert cells(again.columns()) == cells(sessions.columns())
+    assert b"xample" not in spool
+    # What was being written at the end is left out, and all before it is there.
+    _, shorter = replay_sessions(spool[: max(len(parts[0]), len(spool) - cut)], key=key)
+    assert len(shorter) <= len(sessions)
+
+
+def test_a_spool_of_sessions_has_a_key_as_well() -> None:
+    writer = SpoolWriter(key=bytes(32), salt=bytes(16), start=1, sessions=True)
+    with pytest.raises(SpoolError, match="another key"):
+        replay_sessions(writer.begin, key=b"\1" * 32)
+    assert not holds_sessions(SpoolWriter(key=bytes(32), salt=bytes(16), start=1, threshold=2).begin)

@@ -52,7 +52,7 @@ def prepare(files: ParquetFiles, spools: SpoolFolder) -> Prepared:
 def _is_done(path: Path, files: ParquetFiles, spools: SpoolFolder) -> bool:
     """Whether the interval of a spool has its file: then the spool, which a crash has left beside it, is removed."""
     name = marked_name(path)
-    if not name or not files.has_histogram(name):
+    if not name or not files.has(name):
         return False
     spools.remove(path)
     return True

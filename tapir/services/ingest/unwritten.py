@@ -12,7 +12,7 @@ from tapir.codec.edmnames import until_next_minute
 from tapir.codec.parquet import encode_parquet
 from tapir.minimiser.histogram import Histogram
 from tapir.minimiser.sessions import Sessions
-from tapir.minimiser.spooling import SpoolError, replay
+from tapir.minimiser.spooling import SpoolError, holds_sessions, replay, replay_sessions
 from tapir.store.errors import StoreError
 from tapir.store.parquetfiles import ParquetFiles
 from tapir.store.spool import SpoolFolder
@@ -42,7 +42,7 @@ class Unwritten:
     path: Path | None = None
     """the file, once it is there"""
     replayed: int = 0
-    """responses that were counted again"""
+    """responses that were counted again, or sessions that were had again"""
     lost: bool = False
     trouble: str = ""
     """what came of the last try; empty when it went well"""
@@ -99,14 +99,12 @@ class Unwritten:
         return lost
 
     def _put(self, files: ParquetFiles, spools: SpoolFolder, parts: Sequence[Buffer]) -> Path:
-        if self.kind == SESSIONS:
-            return files.write_sessions(parts, start=self.start, stop=self.stop)
-
         def naming(name: str) -> None:
             if self.spool is not None:
                 self.spool = spools.mark(self.spool, name)
 
-        return files.write_histogram(parts, start=self.start, stop=self.stop, naming=naming)
+        write = files.write_histogram if self.kind == HISTOGRAM else files.write_sessions
+        return write(parts, start=self.start, stop=self.stop, naming=naming)
 
     def _remove_spool(self, spools: SpoolFolder) -> None:
         if self.spool is not None:
@@ -118,13 +116,17 @@ class Unwritten:
             raise SpoolError("there is no key for the spool")
         octets = spools.octets(path)
         ended = path.stat().st_mtime_ns // 1000
-        histogram = replay(octets, key=self.spool_key, seed=secret)
-        self.source = histogram
+        if holds_sessions(octets):
+            self.kind = SESSIONS
+            start, self.source = replay_sessions(octets, key=self.spool_key)
+            self.replayed = len(self.source)
+        else:
+            self.source = histogram = replay(octets, key=self.spool_key, seed=secret)
+            start, self.replayed = histogram.start, histogram.responses
         if not self.stop:
             # With its last response, or with its minute at the latest: the clock may have been set since it began.
-            end = histogram.start + until_next_minute(histogram.start)
-            self.start, self.stop = histogram.start, ended if histogram.start <= ended <= end else end
-        self.replayed = histogram.responses
+            end = start + until_next_minute(start)
+            self.start, self.stop = start, ended if start <= ended <= end else end
 
 
 def sessions_file(sessions: Sessions, *, start: int, stop: int) -> Unwritten:
@@ -133,5 +135,5 @@ def sessions_file(sessions: Sessions, *, start: int, stop: int) -> Unwritten:
 
 
 def left_spool(path: Path, key: bytes) -> Unwritten:
-    """The histogram of an interval that a crash has left in its spool."""
+    """The histogram, or sessions, of an interval that a crash has left in its spool, which says what it is."""
     return Unwritten(kind=HISTOGRAM, start=0, stop=0, spool=path, spool_key=key, whole=True)

@@ -15,6 +15,7 @@ from tapir.codec.newqname import Sightings
 from tapir.minimiser.account import Fate
 from tapir.minimiser.histogram import Counted
 from tapir.minimiser.pipeline import Pipeline, PipelineSettings, PipelineStatistics
+from tapir.minimiser.sessions import Sessions
 from tapir.minimiser.spooling import SALT_SIZE, SpoolWriter
 from tapir.minimiser.wellknown import WellKnownNames
 from tapir.model.blocks import FrameBlock
@@ -47,6 +48,11 @@ class _Spooling:
     writer: SpoolWriter
     file: SpoolFile
 
+    def end(self, unwritten: Unwritten) -> None:
+        """Take no more: what it holds is to become this file."""
+        self.file.close()
+        unwritten.spool, unwritten.spool_key, unwritten.whole = self.file.path, self.key, not self.file.short
+
 
 class PipelineWork:
     """The pipeline with its spool and its dump. `ended` is filled here and emptied by the event loop."""
@@ -66,6 +72,10 @@ class PipelineWork:
         self._spools = spools
         self._spool_key = spool_key
         self._spooling: _Spooling | None = None
+        self._of_sessions: _Spooling | None = None
+        """the spool of the sessions that are in no file yet; begun with the first of them"""
+        self._sessions_pass = False
+        """those sessions are not all in a spool, and so none is begun for them"""
         self._dump = dump
         self._troubles: dict[str, str] = {}
         self.ended: deque[Unwritten] = deque()
@@ -77,8 +87,9 @@ class PipelineWork:
 
     @property
     def spooling(self) -> bool:
-        """Whether all of the running interval is in its spool."""
-        return self._spooling is not None and not self._spooling.file.short
+        """Whether all of the running interval is in its spools."""
+        sessions = not self._sessions_pass and (self._of_sessions is None or not self._of_sessions.file.short)
+        return self._spooling is not None and not self._spooling.file.short and sessions
 
     def process(self, block: FrameBlock, now: int, tick: int) -> Done:
         """Take a block through. What it raises is the pipeline's: the block counts as failed."""
@@ -88,10 +99,14 @@ class PipelineWork:
             # It may have been counted in part, and names that were met there are missing in the spool from now on.
             if self._spooling is not None:
                 self._spooling.file.short = True
+            if self._of_sessions is not None:
+                self._of_sessions.file.short = True
+            self._sessions_pass = True
             raise
+        if processed.kept is not None:
+            self._spool_sessions(processed.kept)
         if processed.full is not None:
-            stop = self._clock.stop(now, tick)
-            self.ended.append(sessions_file(processed.full, start=self._clock.start, stop=stop))
+            self._end_sessions(processed.full, start=self._clock.start, stop=self._clock.stop(now, tick))
         # From here on the block is minimised, whatever becomes of what is kept of it beside.
         if processed.counted is not None and self._spooling is not None and not self._spooling.file.short:
             self._spool(self._spooling, processed.counted)
@@ -110,16 +125,13 @@ class PipelineWork:
         interval = self._pipeline.rotate(now, names=names)
         start, spooling = self._clock.start, self._spooling
         self._clock, self._spooling = IntervalClock(start=now, tick=tick), None
-        if len(interval.sessions):
-            self.ended.append(sessions_file(interval.sessions, start=start, stop=stop))
+        self._end_sessions(interval.sessions, start=start, stop=stop)
         if len(interval.histogram) or spooling is not None:
             histogram = Unwritten(
                 kind=HISTOGRAM, start=start, stop=stop, source=interval.histogram, rows=len(interval.histogram)
             )
             if spooling is not None:
-                spooling.file.close()
-                histogram.spool, histogram.spool_key = spooling.file.path, spooling.key
-                histogram.whole = not spooling.file.short
+                spooling.end(histogram)
             self.ended.append(histogram)
         self._begin_spool()
         return start, stop
@@ -177,6 +189,35 @@ class PipelineWork:
         except Exception as exc:  # noqa: BLE001 - as with a disk that is full: the next interval has a spool again
             spooling.file.short = True
             self._troubles[SPOOL] = f"{spooling.file.path}: a record could not be made ({type(exc).__name__})"
+
+    def _spool_sessions(self, packed: bytes) -> None:
+        """Keep the rows that a block added to the sessions; they lack nothing that came before, or are passed over."""
+        spooling = self._of_sessions
+        if spooling is None:
+            if self._spool_key is None or self._sessions_pass:
+                return
+            start = self._clock.start
+            writer = SpoolWriter(key=self._spool_key, salt=os.urandom(SALT_SIZE), start=start, sessions=True)
+            try:
+                file = self._spools.begin(start)
+            except StoreError as exc:
+                self._sessions_pass = True
+                self._troubles[SPOOL] = str(exc)
+                return
+            spooling = self._of_sessions = _Spooling(key=self._spool_key, writer=writer, file=file)
+            self._append(spooling, writer.begin)
+        if not spooling.file.short:
+            self._append(spooling, spooling.writer.record_sessions(packed))
+
+    def _end_sessions(self, sessions: Sessions, *, start: int, stop: int) -> None:
+        """These are a file now, and their spool ends with them."""
+        spooling, self._of_sessions, self._sessions_pass = self._of_sessions, None, False
+        if not len(sessions):
+            return
+        unwritten = sessions_file(sessions, start=start, stop=stop)
+        if spooling is not None:
+            spooling.end(unwritten)
+        self.ended.append(unwritten)
 
     def _append(self, spooling: _Spooling, octets: bytes) -> None:
         try:

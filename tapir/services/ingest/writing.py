@@ -141,8 +141,9 @@ class Writer:
 
     def _count(self, ctx: Context[Any], unwritten: Unwritten, *, replayed: bool) -> None:
         if replayed:
-            self.replayed += unwritten.replayed
-            ctx.log.info("%d responses were counted again, from a spool", unwritten.replayed)
+            if unwritten.kind == HISTOGRAM:
+                self.replayed += unwritten.replayed
+            ctx.log.info("%s: %d responses were had again, from a spool", _SUBJECTS[unwritten.kind], unwritten.replayed)
         if unwritten.path is None:
             return
         if unwritten.kind == HISTOGRAM:
@@ -181,7 +182,8 @@ class Writer:
                 break
             if unwritten.kind == SESSIONS and not unwritten.lost:
                 octets -= unwritten.octets
-                self._lose(ctx, unwritten)
+                if not unwritten.release():
+                    self._lose(ctx, unwritten)
 
     def _lose(self, ctx: Context[Any], unwritten: Unwritten) -> None:
         rows = unwritten.drop()

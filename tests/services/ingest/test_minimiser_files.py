@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from minimising import START, Rig, block_of, fates_of
+from minimising import MARK, START, Rig, block_of, fates_of
 from trio.testing import MockClock
 
 from tapir.codec.parquet import encode_parquet
@@ -195,6 +195,71 @@ async def test_the_minute_of_a_crash_is_counted_again(
     assert not after.spools
     assert not unfinished.exists()
     assert after.told_written == 2
+
+
+async def test_the_sessions_of_a_crash_are_had_again(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path, durable=True, sessions=True)
+    await crash(rig, block_of("known.example", "new.example"), block_of("other.new.example"))
+    assert len(rig.spools) == 2
+    assert not any(MARK in path.read_bytes() or b"new" in path.read_bytes() for path in rig.spools)
+    after = Rig(tmp_path)
+    async with after.running():
+        await trio.sleep(1)
+        assert sorted(row["label1"] for row in after.session_rows) == ["new", "new"]
+        assert {row["label2"] for row in after.session_rows} == {None, "other"}
+        assert after.counts == {"known.example.": 1}
+        assert (await after.status()).replayed == 1
+    assert not after.spools
+    assert len(after.session_rows) == 2
+
+
+async def test_sessions_that_wait_for_a_disk_wait_in_their_spools(
+    tmp_path: Path, autojump_clock: MockClock, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tapir.services.ingest.writing.SESSION_OCTETS", 1)
+    rig = Rig(tmp_path, durable=True, sessions=True)
+    async with rig.running():
+        disk.full = True
+        for number in range(5):
+            await rig.tell(block_of(f"new{number}.example"))
+            await trio.sleep(60)
+        disk.full = False
+        await trio.sleep(10)
+        assert (await rig.status()).rows_lost == 0
+        assert len(rig.session_rows) == 5
+    assert not rig.spools
+
+
+async def test_sessions_that_fill_a_file_end_their_spool(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tapir.minimiser.pipeline.SESSION_OCTETS", 1)
+    rig = Rig(tmp_path, durable=True, sessions=True)
+    await crash(rig, block_of("a.example"), block_of("b.example"), block_of("c.example"))
+    after = Rig(tmp_path)
+    async with after.running():
+        await trio.sleep(1)
+    assert sorted(row["label1"] for row in after.session_rows) == ["a", "b", "c"]
+    assert not after.spools
+
+
+async def test_a_disk_that_takes_no_spool_of_sessions_costs_no_session(
+    tmp_path: Path, autojump_clock: MockClock, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path, durable=True, sessions=True)
+    async with rig.running():
+        disk.guard_spools(monkeypatch)
+        disk.full = True
+        for _ in range(3):
+            await rig.tell(block_of("new.example"))
+            await rig.settled()
+        assert disk.refused == 1  # the spool of the sessions is not tried at each block
+        assert not (await rig.status()).spooling
+        disk.full = False
+    assert len(rig.session_rows) == 3
+    assert not rig.spools
 
 
 async def test_a_spool_whose_key_is_gone_is_removed(
