@@ -23,6 +23,11 @@ _CONFIG_FILE: Final = "config-file"
 _KEY: Final = "cryptopan-key"
 _SHORT: Final = 12
 """characters of a key below which somebody may try them all"""
+_CLEAR: Final = (
+    ("http-url", "disable-histogram-sender", ("http://",), "histograms", "https://"),
+    ("mqtt-server", "disable-mqtt", ("mqtt://", "tcp://"), "new names", "mqtts://"),
+)
+"""keys whose URL may say that something goes without TLS, and what"""
 _ENVIRONMENT: Final = Place(Path("environment"))
 COMMAND_LINE: Final = Place(Path("command line"))
 
@@ -72,6 +77,7 @@ def load_edm(config_file: Path, *, environment: Mapping[str, str], flags: Mappin
         *_weak_key(values, written),
         *_notices(written),
         *_idle(values, written),
+        *_in_clear(values, written),
         *_unknown_variables(environment),
     )
     if faults:
@@ -186,6 +192,14 @@ def _idle(values: Mapping[str, object], written: Mapping[str, _Written]) -> Iter
     if given is not None and values["telemetry-topic"] and values["disable-mqtt"]:
         text = "nothing is published there: disable-mqtt is set"
         yield Notice(place=given.place, key=given.name, text=text, warning=True)
+
+
+def _in_clear(values: Mapping[str, object], written: Mapping[str, _Written]) -> Iterator[Notice]:
+    for name, unless, schemes, what, better in _CLEAR:
+        given, value = written.get(name), str(values[name]).lower()
+        if given is not None and not values[unless] and value.startswith(schemes):
+            text = f"{what} go there in clear, and nobody proves who it is; {better} does both"
+            yield Notice(place=given.place, key=given.name, text=text, warning=True)
 
 
 def _hint(name: str) -> str:

@@ -310,6 +310,22 @@ def test_variables_that_say_nothing_are_told_of(load: Load) -> None:
     assert [notice.key for notice in config.notices] == ["DNSTAPIR_EDM_CONFIG_FILE", "DNSTAPIR_EDM_MQTT_SIGN_WORKERS"]
 
 
+def test_what_is_sent_in_clear_is_told_of(load: Load) -> None:
+    lines = "http-url = 'HTTP://core.example'\nmqtt-server = 'tcp://broker.example'\n"
+    http, mqtt = load(LEAST + lines).notices
+    assert (http.key, http.warning, http.text) == (
+        "http-url",
+        True,
+        "histograms go there in clear, and nobody proves who it is; https:// does both",
+    )
+    assert (mqtt.key, mqtt.warning, mqtt.text) == (
+        "mqtt-server",
+        True,
+        "new names go there in clear, and nobody proves who it is; mqtts:// does both",
+    )
+    assert load(LEAST + lines + "disable-mqtt = true\ndisable-histogram-sender = true\n").notices == ()
+
+
 def test_profiling_of_go_is_told_of(load: Load) -> None:
     (notice,) = load(LEAST + "debug-enable-mutexprofiling = true\n").notices
     assert str(notice).endswith(":3: debug-enable-mutexprofiling: " + notice.text)
