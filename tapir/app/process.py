@@ -19,7 +19,7 @@ from typing import Final
 
 import trio
 
-from actors import ActorError, ActorSystem, SupervisorStopped, SystemClock, SystemSettings
+from actors import ActorError, ActorSystem, Status, SupervisorStopped, SystemClock, SystemSettings
 from tapir.app.config import (
     Component,
     ConfigErrors,
@@ -60,6 +60,11 @@ _WORKERS_APART: Final = frozenset({"edm", "edm-uplink"})
 
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 60.0
+
+_LAST_WAIT: Final = 20.0
+"""seconds past its deadline that a stop has: less than TimeoutStopSec of the units, so that its end has a line"""
+
+_UP: Final = frozenset({Status.STARTING, Status.RUNNING, Status.STUCK, Status.DRAINING, Status.STOPPING})
 
 # What upstream logs where, by our loggers.
 _FILE_LOGGERS: Final = {
@@ -194,8 +199,9 @@ class Process:
         self._state_dir = state_dir
         self._manager = manager if manager is not None else ServiceManager.from_environment()
         apart = _WORKERS_APART if setup.edm is not None else frozenset[str]()
-        settings = SystemSettings(worker_niceness=_WORKER_NICENESS, workers_apart=apart)
-        self._system = ActorSystem(clock=SystemClock(), settings=settings)
+        self._settings = SystemSettings(worker_niceness=_WORKER_NICENESS, workers_apart=apart)
+        self._system = ActorSystem(clock=SystemClock(), settings=self._settings)
+        self._stopping = False
         self._hangup = trio.Event()
         self._health = "started"
         self._reload_trouble = ""
@@ -217,7 +223,7 @@ class Process:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as helpers:
                 # Signals are heard from the first moment: a stop during the start is obeyed, too.
-                helpers.start_soon(self._obey, signals)
+                helpers.start_soon(self._obey, helpers, signals)
                 helpers.start_soon(self._stay_alive)
                 self._manager.status("starting")
                 async with trio.open_nursery() as nursery:
@@ -236,7 +242,7 @@ class Process:
         """Give back what outlived the tree. Blocks."""
         self._tree.close()
 
-    async def _obey(self, signals: AsyncIterator[int]) -> None:
+    async def _obey(self, helpers: trio.Nursery, signals: AsyncIterator[int]) -> None:
         async for signum in signals:
             if signum == signal.SIGHUP:
                 # Noted, not done here: a stop is heard while a reload waits for a disk or for a large decision.
@@ -245,6 +251,21 @@ class Process:
             log.info("stopping: got %s", signal.Signals(signum).name)
             self._manager.stopping()
             self._system.request_stop(signal.Signals(signum).name)
+            if not self._stopping:
+                self._stopping = True
+                helpers.start_soon(self._insist)
+
+    async def _insist(self) -> None:
+        """End the process although some thread never comes back from its disk: a stop waits for what may be writing.
+
+        What is stored is as after any other end without a stop.
+        """
+        await trio.sleep(self._settings.stop_deadline + _LAST_WAIT)
+        nodes = self._system.statistics().root.walk()
+        left = [node.path for node in nodes if not node.children and node.status in _UP]
+        log.critical("the stop hangs, and the process ends without it: still there are %s", ", ".join(left) or "none")
+        logging.shutdown()
+        os._exit(FAILED)
 
     async def _begin_the_rest(self) -> None:
         """Start EDM where it stands beside a POP, which serves whatever comes of that."""

@@ -175,6 +175,42 @@ def test_a_stop_does_not_wait_for_a_reload_that_hangs(run: Callable[[], Daemon],
         assert daemon.stop() == 0
 
 
+HANGING: Final = """
+import sys, threading
+from pathlib import Path
+import tapir.app.process
+from tapir.services.ingest.seenholder import SeenHolder
+
+SeenHolder.open = lambda *_: threading.Event().wait()  # as a disk that is gone
+tapir.app.process._LAST_WAIT = -29.0
+sys.exit(tapir.app.process.run_process(config_dir=Path(sys.argv[1]), state_dir=Path(sys.argv[1]) / "state"))
+"""
+
+
+def test_a_stop_ends_although_a_thread_of_edm_hangs(folder: Path) -> None:
+    (folder / "dnstapir-edm.toml").write_text(
+        f'input-unix = "{folder}/edm.sock"\ncryptopan-key = "a key of a test"\ndata-dir = "data"\n'
+        "disable-mqtt = true\ndisable-histogram-sender = true\n"
+    )
+    (folder / "tapir-edm.toml").write_text('metrics-address = "127.0.0.1:0"\n')
+    command = [sys.executable, "-c", HANGING, str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        limit = threading.Timer(LIMIT, process.kill)
+        limit.daemon = True
+        limit.start()
+        texts = []
+        for line in process.stderr:
+            texts.append(json.loads(line)["text"])
+            if texts[-1] == "started edm/metrics":  # by then the keeper of names has asked for its store
+                process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 1
+        limit.cancel()
+    assert texts[-1].startswith("the stop hangs, and the process ends without it: still there are"), texts
+    assert "edm/novelty" in texts[-1]
+    assert "stopped edm/input (shutdown)" in texts
+
+
 def test_a_second_process_names_the_first_once(run: Callable[[], Daemon], folder: Path) -> None:
     first = run()
     first.until("started")
