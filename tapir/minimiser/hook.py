@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tapir.codec.dnstap import MessageType
 from tapir.minimiser.addresses import AddressColumn
 
-ENOUGH: Final = 10_000
+ENOUGH: Final = 1000
 """responses that are judged together"""
 
 _OWN: Final = (MessageType.RESOLVER_RESPONSE, MessageType.FORWARDER_RESPONSE)
@@ -31,6 +31,8 @@ class HookWatch:
     def __init__(self) -> None:
         self._seen = self._wrong = self._same = 0
         self._told = False
+        self.judged = False
+        """whether so many came already"""
 
     def __repr__(self) -> str:
         return f"<HookWatch after {self._seen} responses, told: {self._told}>"
@@ -48,6 +50,7 @@ class HookWatch:
         self._same += int((same & ~_loopback(clients)).sum())
         if self._seen < ENOUGH:
             return None
+        self.judged = True
         sentence = self._judged_again() if self._told else self._judged()
         self._seen = self._wrong = self._same = 0
         if sentence is not None:

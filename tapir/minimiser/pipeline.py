@@ -39,7 +39,7 @@ SESSION_OCTETS: Final = 64 << 20
 """when sessions have as many, they are a file, and new ones begin"""
 
 _HOOK_EVERY: Final = 8
-"""of so many blocks one is judged for its hook: what is wrong there is so in all of them"""
+"""of so many blocks one is judged for its hook, after the first judgement: what is wrong there is so in all of them"""
 
 # What becomes of a row, as one octet: an Outcome, or one of these. 0 are those that nothing was found against.
 _CLIENT: Final = 64
@@ -239,7 +239,7 @@ class Pipeline:
 
     def _judge(self, block: DecodedBlock, ends: NDArray[np.uint8]) -> str | None:
         self._blocks += 1
-        if self._blocks % _HOOK_EVERY != 1:
+        if self._hook.judged and self._blocks % _HOOK_EVERY != 1:
             return None
         rows = np.flatnonzero(ends == Outcome.OK)
         return self._hook.observe(block.message_type[rows], *_addresses(block, rows))

@@ -415,6 +415,14 @@ def test_the_wrong_hook_is_said_once() -> None:
     assert "198.51" not in sentence
 
 
+def test_the_wrong_hook_is_said_soon_where_little_comes() -> None:
+    pipeline = pipeline_of(names=no_names(SECRET))
+    server = ipaddress.ip_address("198.51.100.53").packed
+    block = FrameBlock.of([asked("other.test", server, response_address=server, message_type=4)])
+    said = [pipeline.process(block).hook for _ in range(1000)]
+    assert sum([one is not None for one in said]) == 1
+
+
 def test_an_option_that_tells_of_the_client_is_not_kept() -> None:
     pipeline = pipeline_of(sessions=True)
     wire = dns_message([question(Name(b"\5other\4test\0"))], additionals=[subnet(CLIENTS[2])])
