@@ -1,5 +1,6 @@
 """Marked clients take every way through EDM that there is; then all that came out of it is searched for them."""
 
+import base64
 import contextlib
 import io
 import json
@@ -28,6 +29,7 @@ from dnstap_frames import (
 from edm import SERVER, Edm, Stream, answer_frame, send
 from edm_core import Core, refuse
 from edm_marks import Search, address, forms_of
+from framestreams import file_octets
 from peers import wait_until
 
 from tapir.app.cli.client import ConsoleRefusedError
@@ -178,6 +180,7 @@ def test_nothing_that_comes_out_tells_of_a_client(edm: Edm, core: Core, tmp_path
         "enable-manual-parquet-rotation": True,
     }
     edm.own |= {"durable": True, "input-handshake-deadline": 1, "new-qname-rate": 100_000}
+    edm.own["telemetry-topic"] = "status/up/{EdgeId}/edm"
     edm.write_well_known(["known."])
     ignored.write_text("91.203.177.0/24\n2c0f:b3e1:94a7:d862::/64\n")
     names.write_bytes(encode_dawg(["ignored.example."]))
@@ -235,6 +238,14 @@ def test_nothing_that_comes_out_tells_of_a_client(edm: Edm, core: Core, tmp_path
     edm.settled()
     assert edm.stop() == 0
 
+    # A file of frames that ends in the middle of one, and what the command makes and says of it.
+    file = tmp_path / "frames.fstrm"
+    file.write_bytes(file_octets(all_frames)[:-60])
+    replay = ["edm", "replay", str(file), "--into", str(outside / "replayed"), "--config-dir", str(edm.config_dir)]
+    done = subprocess.run([sys.executable, "-m", "tapir", *replay], capture_output=True, timeout=60, check=False)
+    (outside / "replay").write_bytes(done.stdout + done.stderr)
+    assert list((outside / "replayed").rglob("*.parquet"))
+
     # All of this happened; otherwise nothing is shown by what was not found.
     for fate in ("ignored.query", "ignored.client", "ignored.client-error", "ignored.question-name"):
         assert account.settled[fate], fate
@@ -244,14 +255,14 @@ def test_nothing_that_comes_out_tells_of_a_client(edm: Edm, core: Core, tmp_path
     assert (edm.directory / "debug.jsonl").stat().st_size > 1000
     assert core.events
     assert core.requests
+    assert any(topic == "status/up/edge.example/edm" for topic, _ in core.messages)
 
     search = Search(MARKS)
     search.through_folder(edm.directory, but=[ignored, names])
     search.through_folder(outside)
     for topic, payload in core.messages:
         search.through(topic, payload)
-    for event in core.events:
-        search.through("event", json.dumps(event).encode())
+        search.through(topic, base64.urlsafe_b64decode(json.loads(payload)["payload"] + "==="))
     for request in core.requests:
         search.through("upload", request)
         search.through("upload", request.partition(b"\r\n\r\n")[2])
@@ -278,7 +289,7 @@ def test_a_full_disk_tells_of_no_client(make_edm: Callable[..., Edm], tmp_path: 
     edm.start()
     all_frames = list(frames())
     sent = 0
-    for turn in range(12):
+    for turn in range(6):
         sent += send(edm.socket, all_frames)
         sent += send(
             edm.socket,
@@ -286,6 +297,7 @@ def test_a_full_disk_tells_of_no_client(make_edm: Callable[..., Edm], tmp_path: 
         )
     account = edm.settled(sent)
     edm.rotate()
+    assert edm.part("minimiser")["trouble"]
     look(edm, kept, "full", "edm rotate")
     assert edm.daemon is not None
     disk = Path(f"/proc/{edm.daemon.process.pid}/root{edm.data_dir}")
