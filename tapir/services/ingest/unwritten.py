@@ -65,13 +65,7 @@ class Unwritten:
         """
         if self.from_spool and self.spool is not None:
             self._replay(spools, self.spool, secret)
-        if self.source is not None:
-            rows = self.source.columns()
-            if rows is not None:
-                self.rows = rows.count
-                self._parts = encode_parquet(rows)
-                self.octets = sum([memoryview(part).nbytes for part in self._parts])
-            self.source = None  # the file is a tenth of what it is made of
+        self.encode()
         if self._parts is not None:
             try:
                 self.path = self._put(files, spools, self._parts)
@@ -84,6 +78,17 @@ class Unwritten:
                 self.path = self._put(files, spools, self._parts)
             self._parts, self.octets = None, 0
         self._remove_spool(spools)
+
+    def encode(self) -> None:
+        """Make of what is in memory the octets of the file: those are a tenth of it. Blocking."""
+        if self.source is None:
+            return
+        rows = self.source.columns()
+        if rows is not None:
+            self.rows = rows.count
+            self._parts = encode_parquet(rows)
+            self.octets = sum([memoryview(part).nbytes for part in self._parts])
+        self.source = None
 
     def release(self) -> bool:
         """Give up what is in memory, where all of it is in the spool; whether it is."""

@@ -90,11 +90,13 @@ class Writer:
                 if subject in failed and (unwritten.rows or unwritten.from_spool):
                     # Not past one that waits: they are written in order.
                     unwritten.trouble = failed[subject]
+                    await self._encode(ctx, unwritten)
                 else:
                     await self._write(ctx, unwritten, subject)
                     if unwritten.trouble and not unwritten.lost:
                         failed[subject] = unwritten.trouble
                 unwritten.tried.set()
+            self._make_room(ctx)  # also of what could not be given up while it was being worked on
             return not self._queue
 
     async def clean(self, ctx: Context[Any], retention: Retention) -> None:
@@ -128,14 +130,24 @@ class Writer:
         except SpoolError as exc:
             await self._give_up_spool(ctx, unwritten, str(exc))
         except Exception as exc:  # noqa: BLE001 - whatever it is, it comes again, and other files can be written
-            # Its text may hold what the rows hold.
-            unwritten.trouble = f"cannot be made into a file ({type(exc).__name__})"
-            self._lose(ctx, unwritten)
+            self._lose_broken(ctx, unwritten, exc)
         else:
             self._queue.remove(unwritten)
             unwritten.trouble = ""
             self._voice.note(ctx.log, subject, "", now=ctx.now(), kind=EventKind.DISK_FULL)
             self._count(ctx, unwritten, replayed=replayed)
+        finally:
+            self._current = None
+
+    async def _encode(self, ctx: Context[Any], unwritten: Unwritten) -> None:
+        """Have what waits for its turn take less memory meanwhile."""
+        if unwritten.source is None:
+            return
+        self._current = unwritten
+        try:
+            await ctx.run_blocking(unwritten.encode)
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._lose_broken(ctx, unwritten, exc)
         finally:
             self._current = None
 
@@ -184,6 +196,11 @@ class Writer:
                 octets -= unwritten.octets
                 if not unwritten.release():
                     self._lose(ctx, unwritten)
+
+    def _lose_broken(self, ctx: Context[Any], unwritten: Unwritten, exc: Exception) -> None:
+        # Its text may hold what the rows hold.
+        unwritten.trouble = f"cannot be made into a file ({type(exc).__name__})"
+        self._lose(ctx, unwritten)
 
     def _lose(self, ctx: Context[Any], unwritten: Unwritten) -> None:
         rows = unwritten.drop()

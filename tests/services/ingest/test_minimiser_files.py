@@ -13,6 +13,7 @@ from tapir.codec.parquet import encode_parquet
 from tapir.minimiser.account import Fate
 from tapir.model.messages.edm import RotateNow
 from tapir.model.messages.events import ClearEvent, EventKind
+from tapir.services.ingest.minimiser import Minimiser
 from tapir.store.errors import StoreFull
 from tapir.store.parquetfiles import ParquetFiles
 from tapir.store.spool import SpoolFile, SpoolFolder
@@ -107,6 +108,31 @@ async def test_a_disk_that_stays_full_costs_the_oldest(
     assert [each.counts["known.example."] for each in rig.histograms] == [6, 7, 8]
     assert caplog.text.count("2 rows are lost") == 5
     assert fates_of(rig.ledger.account()) == {Fate.HISTOGRAM: sum(range(2, 10))}
+
+
+async def test_what_waits_for_a_disk_waits_as_the_files_it_becomes(
+    tmp_path: Path, autojump_clock: MockClock, disk: Disk
+) -> None:
+    rig = Rig(tmp_path, sessions=True)
+    made: list[Minimiser] = []
+
+    def make() -> Minimiser:
+        made.append(rig.make())
+        return made[-1]
+
+    rig.factory = make
+    async with rig.running():
+        disk.full = True
+        for _ in range(3):
+            await rig.tell(block_of("known.example", "new.example"))
+            await trio.sleep(70)
+        waiting = list(made[0]._writer._queue)
+        assert len(waiting) == 6
+        assert all(each.source is None and each.octets for each in waiting)
+        disk.full = False
+        await trio.sleep(10)
+    assert rig.counts == {"known.example.": 3}
+    assert len(rig.session_rows) == 3
 
 
 async def test_with_spools_a_disk_that_stays_full_costs_nothing(
