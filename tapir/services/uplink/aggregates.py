@@ -62,6 +62,8 @@ class AggregateSender(Actor[AggregatesMessage]):
         self._woken = trio.Event()
         self._idle = trio.Event()
         self._leaving = False
+        self._untried = False
+        """nothing was sent or refused since the settings are new: what was refused before may be so still"""
         self._outbox = Outbox()
         self._looking = True
         """the outbox is looked at right now, for the first time or again"""
@@ -100,6 +102,7 @@ class AggregateSender(Actor[AggregatesMessage]):
         self._settings = settings
         # Also where they are the same: whoever reloads may have mended a file that they name.
         self._turns.begin_anew()
+        self._untried = True
         if not settings.enabled:
             self._voice.drop(Trouble.SENDING, Trouble.ASIDE)
         self._woken.set()
@@ -131,7 +134,7 @@ class AggregateSender(Actor[AggregatesMessage]):
         self._voice.end(Trouble.FOLDERS)
         self._outbox, self._looking = outbox, False
         self._turns.see(outbox)
-        if not self._turns.refused:
+        if not self._turns.refused and not (self._untried and outbox.files):
             self._voice.end(Trouble.ASIDE)
         self._alarm.look(self._late(ctx.now()))
         while settings is self._settings and settings.enabled and not self._leaving:
@@ -183,6 +186,7 @@ class AggregateSender(Actor[AggregatesMessage]):
         except HttpFailed as exc:
             self._fail(file, Blame.SHARED, "no-answer", str(exc))
         else:
+            self._untried = False
             if isinstance(answer, Receipt):
                 self._sent += 1
                 self._last_sent_at = ctx.now()
@@ -200,6 +204,8 @@ class AggregateSender(Actor[AggregatesMessage]):
         self._failures[reason] += 1
         if self._turns.failed(file, blame, now=trio.current_time()):
             self._voice.begin(Trouble.ASIDE, text if blame is Blame.FILE else f"{file.path.name}: {text}")
+            if blame is not Blame.FILE:
+                self._voice.amend(Trouble.SENDING, text)
         else:
             self._voice.begin(Trouble.SENDING, text)
 

@@ -94,6 +94,12 @@ class Voice:
             course.said = True
             self._log.warning(trouble.value[0], text)
 
+    def amend(self, trouble: Trouble, text: str) -> None:
+        """If it is so, this is why by now; it is no news of its own."""
+        course = self._courses[trouble]
+        if course.text:
+            course.text = text
+
     def end(self, trouble: Trouble) -> None:
         """It is not, or no longer."""
         course = self._courses[trouble]

@@ -597,6 +597,37 @@ async def test_a_reload_tries_at_once(rig: Rig, autojump_clock: Any) -> None:
         assert rig.core.taken == bodies(1, 2)
 
 
+async def test_a_reload_alone_mends_nothing(rig: Rig, autojump_clock: Any, said: Any) -> None:
+    rig.core.answer = lambda body: UNAUTHORISED
+    rig.core.seconds = 5
+    rig.write(*bodies(1, 2))
+    async with running(rig):
+        await trio.sleep(1000)
+        await rig.configure()
+        await trio.sleep(1000)
+        assert "does not accept our signature" in (await rig.status()).trouble
+        assert [line.partition(":")[0] for line in said()] == ["a histogram is not sent now"]
+        rig.core.answer = lambda body: TAKEN
+        await rig.configure()
+        await trio.sleep(20)
+        assert (await rig.status()).trouble == ""
+    assert said()[1:] == ["no histogram is refused any more"]
+
+
+async def test_the_status_tells_the_last_answer(rig: Rig, autojump_clock: Any) -> None:
+    rig.core.answer = lambda body: BROKEN
+    rig.write(*bodies(1, 2))
+    async with running(rig):
+        await trio.sleep(5)
+        assert "500" in (await rig.status()).trouble
+        rig.core.answer = lambda body: UNAUTHORISED
+        await trio.sleep(HOUR)
+        assert "does not accept our signature" in (await rig.status()).trouble
+        rig.core.answer = lambda body: TAKEN
+        await trio.sleep(2 * HOUR)
+        assert (await rig.status()).trouble == ""
+
+
 @pytest.mark.parametrize(("seconds", "taken"), [(2, 1), (60, 0)])
 async def test_the_stop_waits_for_a_post_and_not_for_long(
     rig: Rig, autojump_clock: Any, seconds: float, taken: int
