@@ -7,6 +7,7 @@ import attrs
 from tapir.app.config.access import map_keys
 from tapir.app.config.api import map_api
 from tapir.app.config.document import FILES, read_document
+from tapir.app.config.edmkeys import UPSTREAM_FILE
 from tapir.app.config.feeds import FeedDefaults
 from tapir.app.config.files import Files
 from tapir.app.config.keys import warn_of_unknown_keys
@@ -112,5 +113,5 @@ def check_folder(config_dir: Path) -> None:
     except OSError as exc:
         text = f"cannot be looked into: {exc.strerror}"
     if text:
-        text += f"; allowed is a folder with {', '.join(FILES)}"
+        text += f"; allowed is a folder with {', '.join(FILES)}, or with {UPSTREAM_FILE} for EDM"
         raise ConfigErrors(errors=(Fault(place=Place(config_dir), key="", text=text),), notices=())

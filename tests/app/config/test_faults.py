@@ -322,7 +322,8 @@ def test_all_faults_of_all_files_are_told_at_once_in_their_order(write_config, s
 def test_a_missing_folder_and_missing_files(write_config, tmp_path):
     absent = tmp_path / "absent"
     assert faults(absent) == [
-        f"{absent}: there is no such folder; allowed is a folder with {MAIN}, {SOURCES}, {OUTPUTS}, {POLICY}"
+        f"{absent}: there is no such folder; allowed is a folder with {MAIN}, {SOURCES}, {OUTPUTS}, {POLICY}, or with "
+        "dnstapir-edm.toml for EDM"
     ]
     no_file = "there is no such file; it must exist, and may be empty where nothing in it is needed"
     folder = write_config(main=None, outputs=None)
