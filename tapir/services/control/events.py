@@ -6,13 +6,15 @@ does it hears itself: a supervisor that gave up, a stream that is suspended.
 
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import trio
 
-from actors import Actor, ActorRef, ActorSystem, Context, GaveUp, StopReason, StreamSuspended
+from actors import Actor, ActorRef, ActorSystem, Context, GaveUp, RestartScheduled, StopReason, StreamSuspended
 from tapir.model.messages.events import (
     ClearEvent,
     EventKind,
@@ -28,6 +30,9 @@ from tapir.store.quarantine import quarantine
 
 _SECOND: Final = 1_000_000
 _CAPACITY: Final = 1000
+_OFTEN: Final = 12
+"""restarts within ten minutes: more than a source has before it is given up, fewer than of one that crashes for ever"""
+_PERIOD: Final = 600.0
 _ERRORS: Final = frozenset(
     {
         EventKind.RESTART_LIMIT,
@@ -83,6 +88,8 @@ class EventKeeper(Actor[EventMessage]):
         self._book = EventBook()
         self._trouble = ""
         self._unsaved = False
+        self._restarts: dict[str, deque[float]] = {}
+        """when each actor was restarted last, by Trio's clock"""
         self._age = 0.0
         """seconds since this incarnation began"""
 
@@ -191,11 +198,21 @@ class EventKeeper(Actor[EventMessage]):
                     case GaveUp():
                         text = f"it crashed too often ({event.error}); {event.path or 'the process'} was stopped for it"
                         self._note(ctx, event.child, text)
+                    case RestartScheduled():
+                        self._count(ctx, event.path)
                     case StreamSuspended():
                         text = f"what {event.stream} says crashed it twice ({event.error}) and is no longer listened to"
                         self._note(ctx, event.path, text)
                     case _:
                         pass
+
+    def _count(self, ctx: Context[EventMessage], path: str) -> None:
+        """Tell of an actor that is never given up, and crashes all the time."""
+        now = trio.current_time()
+        times = self._restarts.setdefault(path, deque(maxlen=_OFTEN))
+        times.append(now)
+        if len(times) == _OFTEN and now - times[0] <= _PERIOD:
+            self._note(ctx, path, "it crashes again and again, and is tried again each time; the log says why")
 
     def _note(self, ctx: Context[EventMessage], path: str, text: str) -> None:
         ctx.tell_self(RaiseEvent(kind=EventKind.RESTART_LIMIT, subject=path, text=text))

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -160,6 +161,29 @@ async def test_an_actor_that_is_given_up_is_told_of_until_it_runs_again(
         assert (await here.all())[0].cleared_at is None
         await trio.sleep(100)
         assert (await here.all())[0].cleared_at is not None
+
+
+async def test_one_that_crashes_for_ever_and_is_never_given_up_is_told_of(
+    path: Path, autojump_clock: Any, caplog: pytest.LogCaptureFixture
+):
+    here = Running(path)
+    endless = attrs.evolve(
+        here.tree.children[-1],
+        intensity=Intensity(restarts=1000, period=60),  # as EDM's supervisors have it
+    )
+    here.tree = attrs.evolve(here.tree, children=(*here.tree.children[:-1], endless))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(here.system.run, here.tree)
+        for number in range(20):
+            assert len(await here.all()) == (number >= 12), number
+            await here.fragile.tell("again")
+            await trio.sleep(40)
+        (event,) = await here.all()
+        assert (event.kind, event.subject, event.cleared_at) == (EventKind.RESTART_LIMIT, "fragile/one", None)
+        assert len([text for text in lines(caplog) if event.id in text]) == 1
+        await trio.sleep(680)
+        assert (await here.all())[0].cleared_at is not None
+        here.system.request_stop()
 
 
 async def test_a_stream_that_is_suspended_is_told_of_for_as_long(path: Path, autojump_clock: Any):
