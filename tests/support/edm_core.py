@@ -196,13 +196,13 @@ def core(make_broker: Callable[..., Broker], tmp_path: Path) -> Iterator[Core]:
     made = Core(key=key, receiver=receiver, broker=broker, authority=authority, mine=mine, folder=tmp_path)
 
     started = threading.Event()
-    failed: list[BaseException] = []
+    failed: list[Exception] = []
 
     def live() -> None:
         try:
             trio.run(broker.start)
             trio.run(made.run, started)
-        except BaseException as exc:  # noqa: BLE001 - the fixture tells
+        except Exception as exc:  # noqa: BLE001 - the fixture tells
             failed.append(exc)
         finally:
             started.set()

@@ -49,7 +49,8 @@ options {{
     directory "{directory}"; pid-file none; session-keyfile none; lock-file none;
     listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
     recursion yes; allow-query {{ any; }}; forwarders port {internet} {{ 127.0.0.1; }}; forward only;
-    recursive-clients 10000; clients-per-query 0; max-clients-per-query 0; dnssec-validation no; empty-zones-enable no; minimal-responses yes;
+    recursive-clients 10000; clients-per-query 0; max-clients-per-query 0;
+    dnssec-validation no; empty-zones-enable no; minimal-responses yes;
     dnstap {{ client response; }};
     dnstap-output {output};
     fstrm-set-input-queue-size 16384; fstrm-set-output-queue-size 1024; fstrm-set-reopen-interval 1;
