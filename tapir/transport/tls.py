@@ -141,6 +141,7 @@ class TlsStream:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._writing = trio.Lock()
+        self._held = b""
         self._ended = False
         self._broken = False
 
@@ -188,10 +189,12 @@ class TlsStream:
         Raises Truncated when it ended without saying so, else PeerGone. Safe to cancel.
         """
         while True:
-            octets = self._decrypt()
+            # Kept until it is handed over: what is to be answered first may be cancelled.
+            self._held = self._held or self._decrypt()
             if self._outgoing.pending:
                 await self._flush(_GOODBYE)
-            if octets or self._ended:
+            if self._held or self._ended:
+                octets, self._held = self._held, b""
                 return octets
             await self._feed()
 
