@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from minimising import KNOWN, Rig, asked, fates_of, write_list
+from minimising import KNOWN, Rig, asked, block_of, fates_of, write_list
 from trio.testing import MockClock
 
 from actors import AskError, SystemClock
@@ -16,6 +17,9 @@ from tapir.minimiser.pipeline import Pipeline, Processed
 from tapir.model.blocks import FrameBlock
 from tapir.model.messages.edm import GetBusyNames, RotateNow
 from tapir.services.ingest.minimiser import Minimiser
+from tapir.store.errors import StoreFull
+from tapir.store.parquetfiles import ParquetFiles
+from tapir.store.spool import SpoolFolder
 
 NAMES = ("known.example", "other.example", "a.wild.example", "new.example", "ignored.example")
 
@@ -155,3 +159,48 @@ async def test_what_the_deadline_of_a_stop_leaves_is_dropped_and_counted(
     assert account.in_flight == 0
     assert account.count(Fate.STOPPED) == 80 - account.count(Fate.HISTOGRAM) > 0
     assert sum(rig.counts.values()) == account.count(Fate.HISTOGRAM)
+
+
+async def test_what_is_durable_is_exact_whatever_the_disk_and_the_process_do(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, campaign: Any
+) -> None:
+    rng = campaign.random()
+    monkeypatch.setattr("tapir.minimiser.pipeline.SESSION_OCTETS", 2000)
+    monkeypatch.setattr("tapir.services.ingest.writing.SESSION_OCTETS", 3000)
+    tight = [False]
+    for owner, name in ((ParquetFiles, "write_histogram"), (ParquetFiles, "write_sessions"), (SpoolFolder, "remove")):
+        monkeypatch.setattr(owner, name, refusing(getattr(owner, name), lambda: tight[0] and rng.random() < 0.5))
+    for number in range(campaign.rounds(200)):
+        (folder := tmp_path / str(number)).mkdir()
+        rig = Rig(folder, durable=True, sessions=True)
+        fates = Counter[Fate]()
+        for _ in range(rng.randrange(1, 4)):
+            tight[0] = True
+            rig = Rig(folder, durable=True, sessions=True)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(rig.system.run, rig.tree)
+                for _ in range(rng.randrange(1, 12)):
+                    for _ in range(rng.randrange(4)):
+                        await rig.tell(block_of(*rng.choices(NAMES, k=rng.randrange(1, 9))))
+                    await trio.sleep(rng.random() * 40)
+                await rig.settled()
+                nursery.cancel_scope.cancel()  # as kill -9 does it: nothing is said goodbye to
+            fates.update(fates_of(rig.ledger.account()))
+        tight[0] = False
+        last = Rig(folder)
+        async with last.running():
+            await trio.sleep(60)
+        assert sum(last.counts.values()) == fates[Fate.HISTOGRAM]
+        assert len(last.session_rows) == fates[Fate.OTHER]
+        assert not last.spools
+
+
+def refusing(method: Any, refuses: Callable[[], bool]) -> Any:
+    """`method` on a disk that sometimes takes nothing."""
+
+    def guarded(held: Any, *args: Any, **settings: Any) -> Any:
+        if refuses():
+            raise StoreFull(path=Path("/full"), reason="No space left on device")
+        return method(held, *args, **settings)
+
+    return guarded
