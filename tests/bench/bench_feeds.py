@@ -107,10 +107,9 @@ def test_a_feed_comes_in_whole_while_others_ask(
         knot.reload()
         wait_for_zone(knot.port, knot.daemon, serial=serial, zone=FEED)
 
-    with Prober(pop.port) as idle:
-        threading.Event().wait(IDLE_SECONDS)
     took = Ratios("a feed comes in whole, us to the zone, BIND as its secondary")
-    asked: list[float] = []
+    waiting = Ratios("SOA p99 while a feed comes in, over idle")
+    longest: list[float] = []
     serial = 1
     for _ in range(ROUNDS):
         for count in (NAMES, FEW):
@@ -118,16 +117,17 @@ def test_a_feed_comes_in_whole_while_others_ask(
             says(serial, count)
             ours = ask_soa(pop.port, timeout=5)
             theirs = timed(bind, FEED, serial - 1)
+            with Prober(pop.port) as idle:
+                threading.Event().wait(IDLE_SECONDS)
             with Prober(pop.port) as busy:
                 mine = timed(pop.port, ZONE, ours)
             if count == NAMES:
                 took.add(mine, theirs)
-                asked += busy.took
+                waiting.add(busy.percentile(0.99) * 1e3, idle.percentile(0.99) * 1e3)
+                longest.append(max(busy.took))
                 count_transfer(pop.port, records=NAMES)
     took.show("s", reach=f"{REACH}, aim 0.5")
-    waiting = Ratios("SOA p99 while a feed comes in, over idle")
-    waiting.add(sorted(asked)[int(0.99 * (len(asked) - 1))] * 1e3, idle.percentile(0.99) * 1e3)
     waiting.show("ms", reach=f"{REACH_WAITING}")
-    print(f"SOA meanwhile: max {max(asked) * 1e3:.1f} ms, idle max {max(idle.took) * 1e3:.1f} ms")
+    print(f"the longest wait of each: {', '.join([f'{wait * 1e3:.1f}' for wait in longest])} ms")
     assert took.median <= REACH
     assert waiting.median <= REACH_WAITING
