@@ -184,8 +184,8 @@ class Edm:
         return self.ask("edm")[name]
 
     def account(self) -> AccountOf:
-        """The account as it is now."""
-        said = self.part("minimiser")["account"]
+        """The account as it is now; the console waits a second for it, which a busy machine may take longer for."""
+        said = wait_until(lambda: self.part("minimiser").get("account"), what="the minimiser to answer", seconds=60)
         return AccountOf(
             received=said["received"],
             in_flight=said["in_flight"],

@@ -224,6 +224,7 @@ class Minimiser(Actor[MinimiserMessage]):
             tick=_tick(),
         )
         work = await self._thread.run(begin)
+        self._statistics = await self._thread.run(work.statistics)  # later the thread may be busy
         for path in left:
             self._writer.add(ctx, left_spool(path, keys.spool))
         return work

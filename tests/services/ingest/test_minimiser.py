@@ -82,6 +82,29 @@ async def test_names_that_are_busy_and_how_it_stands(tmp_path: Path, autojump_cl
     assert status.pseudonyms == 2
 
 
+async def test_that_it_has_begun_is_told_although_its_thread_is_busy_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, busy, gate = Rig(tmp_path, clock=SystemClock()), threading.Event(), threading.Event()
+    process = Pipeline.process
+
+    def hold(self: Pipeline, *args: Any) -> Processed:
+        busy.set()
+        gate.wait(60)
+        return process(self, *args)
+
+    monkeypatch.setattr(Pipeline, "process", hold)
+    async with rig.running(begun=False):
+        await rig.tell(block_of("known.example"))
+        with trio.fail_after(60):
+            while not busy.is_set():  # noqa: ASYNC110 - a thread tells no task
+                await trio.sleep(0.001)
+        try:
+            assert (await rig.status()).interval_started_at
+        finally:
+            gate.set()
+
+
 async def test_it_works_in_a_thread(tmp_path: Path) -> None:
     rig = Rig(tmp_path, clock=SystemClock(), sessions=True, durable=True)
     async with rig.running():
