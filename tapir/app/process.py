@@ -153,8 +153,10 @@ def _say_version() -> None:
 def _say_components(setup: Setup, only: Component | None) -> str:
     """What is run, and by which word of whom."""
     titles = " and ".join(component.label for component in setup.components)
+    if only is not None:
+        return f"runs {titles}: --only {only.value} says so; from {setup.config_dir}"
     files = " and ".join(component.file for component in setup.components)
-    return f"runs {titles}: {f'--only {only.value}' if only is not None else files} says so; from {setup.config_dir}"
+    return f"runs {titles}: {files} {'say' if len(setup.components) > 1 else 'says'} so; from {setup.config_dir}"
 
 
 def _set_up_logging(setup: Setup) -> tuple[str, ...]:
