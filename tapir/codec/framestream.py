@@ -264,9 +264,12 @@ class Receiver:
 
     def rest(self) -> None:
         """Give back the large buffer where a small one does, as the next octets may be long in coming."""
-        size = max(_SMALL, 2 * (self._end - self._start))
-        # Twice what is there: a frame that trickles in is copied as often as it doubles.
-        if size <= self._pool.size // 4 and len(self._buffer) == self._pool.size:
+        there = self._end - self._start
+        # Twice what is there, and no more than the frame will have: one that trickles in is copied as often as it
+        # doubles, and a thousand senders that rest within their frames hold little more than those.
+        frame = 4 + int.from_bytes(memoryview(self._buffer)[self._at : self._at + 4])
+        size = max(_SMALL, there, min(2 * there, frame))
+        if size <= self._pool.size // 2 and len(self._buffer) == self._pool.size:
             self._move(bytearray(size))
 
     def close(self) -> None:

@@ -230,6 +230,18 @@ def test_a_claimed_length_allocates_nothing_and_idle_streams_keep_little() -> No
     receiver.close()
 
 
+@pytest.mark.parametrize("there", [100, 50_000, 90_000, framestream.FRAME_LIMIT - 1])
+def test_who_rests_in_the_midst_of_a_frame_has_room_for_no_more_than_that(there: int) -> None:
+    pool = BufferPool()
+    receiver = Receiver(pool)
+    feed(receiver, START + pack(">I", framestream.FRAME_LIMIT) + bytes(there))
+    receiver.rest()
+    assert len(receiver._buffer) <= max(4096, min(framestream.FRAME_LIMIT + 4, 2 * (there + 4)))
+    (block,) = feed(receiver, bytes(framestream.FRAME_LIMIT - there) + framed([b"more"]) + STOP)
+    assert [len(frame) for frame in block] == [framestream.FRAME_LIMIT, 4]
+    receiver.close()
+
+
 def test_how_a_stream_ended_is_known() -> None:
     receiver = Receiver(BufferPool())
     assert receiver.ending == "unstarted"
