@@ -16,8 +16,8 @@ from tapir.store.errors import StoreError
 from tapir.store.parquetfiles import ParquetFiles
 from tapir.store.spool import SpoolFolder, marked_name
 
-_SPOOL_OCTETS: Final = 1 << 30
-"""of a minute: some 80 million responses"""
+_SPOOL_OCTETS: Final = 2 << 30
+"""of a minute: some 160 million responses, so a minute of two million a second"""
 
 
 def spool_folder(data_dir: Path) -> SpoolFolder:
