@@ -1,5 +1,7 @@
 """What the health actor is told, and what the console asks of it."""
 
+from typing import Final
+
 import attrs
 
 from actors import Request
@@ -12,6 +14,10 @@ class VersionPublished:
     zone: str
     serial: int
     records: int
+
+
+OF_EDM: Final = "EDM: "
+"""how a warning begins that is about EDM, where that stands beside a POP or is run alone"""
 
 
 @attrs.frozen(kw_only=True)

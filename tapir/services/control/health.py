@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from actors import Actor, ActorRef, AskError, AskTimeout, Context, Request
-from tapir.model.messages.control import GetHealth, HealthStatus, VersionPublished
+from tapir.model.messages.control import OF_EDM, GetHealth, HealthStatus, VersionPublished
 from tapir.model.messages.edm import GetAggregates, GetInput, GetMinimiser, GetNovelty
 from tapir.model.messages.lists import GetSources, SourcesStatus
 from tapir.model.messages.mqtt import GetMqtt
@@ -95,7 +95,7 @@ def join_health(pop: HealthStatus, reasons: tuple[str, ...], warnings: tuple[str
     told = (*(() if alone else reasons), *warnings)
     all_reasons = (*pop.reasons, *(reasons if alone else ()))
     return HealthStatus(
-        ready=not all_reasons, reasons=all_reasons, warnings=(*pop.warnings, *(f"EDM: {each}" for each in told))
+        ready=not all_reasons, reasons=all_reasons, warnings=(*pop.warnings, *(f"{OF_EDM}{each}" for each in told))
     )
 
 

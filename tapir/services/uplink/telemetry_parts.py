@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from tapir.model.messages.control import HealthStatus
+from tapir.model.messages.control import OF_EDM, HealthStatus
 from tapir.model.messages.events import EventKind, ExceptionalEvent
 from tapir.model.messages.feeds import FeedStatus
 from tapir.model.messages.lists import SourcesStatus, SourceStatus
@@ -97,8 +97,9 @@ def _main(health: HealthStatus | None) -> Judgement | None:
         return None
     if not health.ready:
         return Judgement(_WARN, f"started, and not ready for {count_of(len(health.reasons), 'reason')}")
-    if health.warnings:
-        return Judgement(_OK, f"started; {count_of(len(health.warnings), 'warning')}")
+    warnings = [each for each in health.warnings if not each.startswith(OF_EDM)]  # which has a status of its own
+    if warnings:
+        return Judgement(_OK, f"started; {count_of(len(warnings), 'warning')}")
     return Judgement(_OK, "started")
 
 

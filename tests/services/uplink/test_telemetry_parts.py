@@ -221,3 +221,8 @@ def test_no_text_of_a_part_goes_out():
     told = attrs.evolve(WELL, events=(EVENT,), zone=attrs.evolve(ZONE, reason=SECRET))
     judged = {name: judgement.text for name, judgement in judge_components(told).items()}
     assert SECRET not in json.dumps([judged, count_all(told)])
+
+
+def test_what_ails_edm_is_not_the_pops_to_tell() -> None:
+    health = HealthStatus(ready=True, reasons=(), warnings=("EDM: no input", "EDM: slow"))
+    assert judge_components(attrs.evolve(WELL, health=health))["main-boot"].text == "started"
