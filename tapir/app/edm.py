@@ -106,6 +106,8 @@ class EdmTree:
         self._recent: RecentNames | None = None
         self._connections = 0
         self._held: FolderHold | None = None
+        self._waits = False
+        """another process is in `data-dir`, so nothing has begun"""
         self._input = system.ref("edm/input")
         self._minimiser = system.ref("edm/minimiser")
         self._novelty = system.ref("edm/novelty")
@@ -139,7 +141,9 @@ class EdmTree:
     def hold(self, config: EdmConfig) -> None:
         """Keep others out of `data-dir`, before anything of EDM starts; again is fine. Blocks. Raises FolderInUse."""
         if self._held is None:
+            self._waits = True
             self._held = FolderHold.take(data_dir(config))
+            self._waits = False
 
     def refs(self, config: EdmConfig) -> EdmRefs:
         """Whom the console asks."""
@@ -163,6 +167,8 @@ class EdmTree:
         is nothing new for it: lists and certificates may have changed behind their paths.
         """
         self._config = config
+        if self._waits:
+            return  # it begins with this
         orders: list[tuple[ActorRef[Any], Request[None]]] = []
         if (session := broker_settings(config, self._state)) is not None:
             orders.append((self._mqtt, ConfigureSession(settings=session)))

@@ -40,6 +40,8 @@ from tapir.services.uplink.aggregates import ConfigureAggregates
 from tapir.services.uplink.newnames import ConfigureNewNames
 from tapir.services.uplink.session_messages import ConfigureSession
 from tapir.services.uplink.telemetry import ConfigureTelemetry
+from tapir.store.errors import FolderInUse
+from tapir.store.hold import FolderHold
 from tapir.store.seen import Retention
 from tapir.store.state import StateDirectory
 
@@ -335,6 +337,27 @@ async def test_a_component_that_is_down_keeps_no_other_from_a_reload(
         with pytest.raises(ActorError, match="certificates is down"):
             await tree.reconfigure(both, both)
     assert told == ["certificates", "pop", "edm"]
+
+
+async def test_a_reload_while_another_process_is_in_its_folder_is_taken_at_the_start(
+    tmp_path: Path, state: StateDirectory, autojump_clock: MockClock
+) -> None:
+    system = make_system()
+    edm = EdmTree(system=system, state=state, facts=FACTS, watchers=Watchers(system=system, state=state, version="1"))
+    config = edm_of(load(tmp_path))
+    (_, ingest) = edm.specify(config)
+    held = FolderHold.take(mapping_edm.data_dir(config))
+    with pytest.raises(FolderInUse):
+        edm.hold(config)
+    await edm.reconfigure(edm_of(load(tmp_path, "histogram-hll-explicit-threshold = 7\n")))  # nobody is there to ask
+    held.close()
+    edm.hold(config)
+    (minimiser,) = [child for child in ingest.children if child.name == "minimiser"]
+    assert isinstance(minimiser, ActorSpec)
+    assert minimiser.factory()._settings.threshold == 7  # type: ignore[attr-defined]
+    with pytest.raises(ActorError):
+        await edm.reconfigure(config)
+    edm.close()
 
 
 class Broken(Actor[Any]):
