@@ -12,6 +12,7 @@ PAGES = sorted(
     for path in (*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "deploy").rglob("*.md"))
     if not path.is_relative_to(REPOSITORY / "docs/changes") or path.name == "README.md"
 )
+NOTES = sorted(set((REPOSITORY / "docs/changes").glob("*.md")) - set(PAGES))
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -35,6 +36,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         other = (page.parent / path).resolve() if path else page
         assert other.exists(), f"{target}: no such file"
         assert not anchor or anchor in anchors_of(other), f"{target}: no such heading"
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda note: note.name)
+def test_links_of_a_note_lead_somewhere_from_the_changelog(note: Path) -> None:
+    for target in links_of(note):
+        path, _, anchor = target.partition("#")
+        assert (REPOSITORY / path).is_file(), f"{target}: no such file beside CHANGELOG.md"
+        assert not anchor or anchor in anchors_of(REPOSITORY / path), f"{target}: no such heading"
 
 
 def test_every_page_is_in_the_index() -> None:

@@ -193,3 +193,49 @@ def test_a_large_entry_that_is_no_blob_any_more_is_damage(tmp_path: Path) -> Non
         with pytest.raises(StoreCorrupt), opened.reading():
             opened.entries(BlobKind.VERSION_DELTA, 0, first=1, last=1)
         opened.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("size", [0, 4096, 2**17 - 100, 2**17 + 1, 3 * 2**17 + 5])
+def test_items_of_any_size_are_read_as_they_were_written_in_either_format(
+    tmp_path: Path, size: int, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lists.db"
+    content = bytes(number * 7 % 251 for number in range(size))
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "FORMAT", version)  # as an earlier version made it
+        Database.open(path, application_id=1, state=b"{}").close()
+    octets = 0
+    for former in (b"small", content[::-1], bytes(2 * size)):
+        opened = Database.open(path, application_id=1, state=b"{}")
+        with opened.writing():
+            opened.put(BlobKind.LIST, "feed", former)
+            octets = opened.put(BlobKind.LIST, "feed", content)
+        opened.close()
+        for again in (
+            Database.open(path, application_id=1, state=b"{}"),
+            Database.open_reading(path, application_id=1),
+        ):
+            with again.reading():
+                assert again.get(BlobKind.LIST, "feed") == content
+            again.close()
+    with sqlite3.connect(path) as reader:
+        assert reader.execute("PRAGMA user_version").fetchone() == (version,)
+        assert reader.execute("SELECT length(sealed) FROM item WHERE key = 'feed'").fetchone() == (octets,)
+    reader.close()
+
+
+def test_a_large_item_that_is_no_blob_any_more_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "lists.db"
+    opened = Database.open(path, application_id=1, state=b"{}")
+    with opened.writing():
+        opened.put(BlobKind.LIST, "feed", bytes(300_000))
+    opened.close()
+    for damage in ("'x' || hex(zeroblob(200000))", "zeroblob(300000)", "7"):
+        with sqlite3.connect(path) as writer:
+            writer.execute(f"UPDATE item SET sealed = {damage} WHERE key = 'feed'")  # noqa: S608 - our own three words
+        writer.close()
+        opened = Database.open(path, application_id=1, state=b"{}")
+        with pytest.raises(StoreCorrupt), opened.reading():
+            opened.get(BlobKind.LIST, "feed")
+        opened.close()
