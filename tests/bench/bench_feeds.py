@@ -1,7 +1,7 @@
 """A feed of a million rules comes in whole: how long until our zone has them, and what those who ask meanwhile feel.
 
-BIND takes the same transfer from the same knotd as a secondary, in turns with us. It is done when it serves the feed;
-we are when our own zone, decided, committed and published, serves what follows of it.
+BIND takes the same transfer from the same knotd as a secondary, in turns with us, and is asked as often meanwhile. It
+is done when it serves the feed; we are when our own zone, decided, committed and published, serves what follows of it.
 """
 
 import os
@@ -116,7 +116,8 @@ def test_a_feed_comes_in_whole_while_others_ask(
             serial += 1
             says(serial, count)
             ours = ask_soa(pop.port, timeout=5)
-            theirs = timed(bind, FEED, serial - 1)
+            with Prober(bind, FEED):
+                theirs = timed(bind, FEED, serial - 1)
             with Prober(pop.port) as idle:
                 threading.Event().wait(IDLE_SECONDS)
             with Prober(pop.port) as busy:

@@ -139,7 +139,8 @@ def test_everything_is_told_at_once():
 
 
 TOPICS = st.lists(
-    st.builds(TopicSettings, topic=st.sampled_from(["a", "b/c", "é"]), public_key_name=st.text(max_size=5))
+    st.builds(TopicSettings, topic=st.sampled_from(["a", "b/c", "é"]), public_key_name=st.text(max_size=5)),
+    max_size=MAX_TOPICS,
 )
 
 

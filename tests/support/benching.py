@@ -265,8 +265,8 @@ print(json.dumps(took))
 class Prober:
     """Asks for the SOA once a millisecond, in a process of its own, and notes how long each answer took."""
 
-    def __init__(self, port: int) -> None:
-        query = dns.message.make_query(f"{ZONE}.", "SOA").to_wire()
+    def __init__(self, port: int, zone: str = ZONE) -> None:
+        query = dns.message.make_query(f"{zone}.", "SOA").to_wire()
         self._command = [sys.executable, "-c", _PROBER, query.hex(), str(port)]
         self.took: list[float] = []
 
