@@ -230,8 +230,7 @@ def test_a_minute_at_full_rate(
     assert off.rate / statistics.mean(rates[:2]) >= REACH
     assert on.rate / off.rate >= SESSIONS_REACH
     assert max(off.memory, on.memory) <= MEMORY
-    # A machine that is busy with others has everybody wait.
-    assert max(off.longest, on.longest) <= max(PATIENCE, 2 * max(longest for _, longest in peers))
+    assert max(off.longest, on.longest) <= PATIENCE
     assert tree <= TREE
 
 
