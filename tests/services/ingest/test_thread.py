@@ -40,9 +40,12 @@ async def test_no_more_than_so_many_are_outstanding(nursery: trio.Nursery) -> No
     gate = threading.Event()
     thread = WorkThread("test", outstanding=2)
     put: list[Job[bool]] = []
+    all_put = trio.Event()
 
     async def hand_in() -> None:
         put.append(await thread.put(gate.wait))
+        if len(put) == 5:
+            all_put.set()
 
     for _ in range(5):
         nursery.start_soon(hand_in)
@@ -50,8 +53,7 @@ async def test_no_more_than_so_many_are_outstanding(nursery: trio.Nursery) -> No
     assert len(put) == 2
     gate.set()
     with trio.fail_after(10):
-        while len(put) < 5:
-            await trio.lowlevel.checkpoint()
+        await all_put.wait()
         for job in put:
             assert await job.wait()
         await thread.stop()
