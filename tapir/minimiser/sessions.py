@@ -147,7 +147,7 @@ class Sessions:
         self._rows = _with_room(self._rows, self._count, count)
         self._rows[self._count : count] = rows
         for column in (self._names, self._messages, self._identities):
-            lengths = np.frombuffer(octets, np.uint32, more, at)
+            lengths = np.frombuffer(octets, np.uint32, more, at).copy()  # aligned
             starts = np.cumsum(lengths, dtype=np.uint32) - lengths + np.uint32(at + lengths.nbytes)
             column.add(octets, starts, lengths)
             at += lengths.nbytes + int(lengths.sum(dtype=np.int64))
