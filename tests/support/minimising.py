@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from actors import (
     ActorSystem,
     Backoff,
     Clock,
+    Context,
     Intensity,
     ManualClock,
     Strategy,
@@ -69,6 +70,22 @@ class Written:
     counts: dict[str, int]
 
 
+class Fragile(Minimiser):
+    """A minimiser of which a background task fails once that is wanted."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.wanted = trio.Event()
+
+    async def started(self, ctx: Context[Any]) -> None:
+        await super().started(ctx)
+        ctx.start_soon(self._fail)
+
+    async def _fail(self) -> None:
+        await self.wanted.wait()
+        raise RuntimeError("on purpose")
+
+
 class Rig:
     """Runs a minimiser; `settings` may be replaced before it starts, and by `configure` afterwards."""
 
@@ -99,13 +116,14 @@ class Rig:
         self.ledger = Ledger()
         self.recent = RecentNames(1 << 12, refresh=10**12)
         self.novelty, self.aggregates, self.events = Probe(), Probe(), Probe()
-        self.factory: Callable[[], Minimiser] = self.make
+        self.made: list[Fragile] = []
+        """the minimisers that there were, the newest last"""
         self.system = ActorSystem(clock=self.clock, settings=SystemSettings(stop_deadline=60))
         self.ref = self.system.ref("minimiser")
 
     def make(self) -> Minimiser:
         """A minimiser among these neighbours."""
-        return Minimiser(
+        minimiser = Fragile(
             lambda: self.settings,
             ledger=self.ledger,
             recent=self.recent,
@@ -114,6 +132,12 @@ class Rig:
             aggregates=self.system.ref("aggregates"),
             events=self.system.ref("events"),
         )
+        self.made.append(minimiser)
+        return minimiser
+
+    def crash(self) -> None:
+        """Have the newest minimiser crash, if it has not yet."""
+        self.made[-1].wanted.set()
 
     @property
     def tree(self) -> SupervisorSpec:
@@ -128,7 +152,7 @@ class Rig:
                 self.novelty.spec("novelty"),
                 ActorSpec(
                     name="minimiser",
-                    factory=lambda: self.factory(),
+                    factory=self.make,
                     mailbox=MAILBOX,
                     stop_timeout=10,
                     backoff=Backoff(first=0.001, maximum=0.001),

@@ -20,7 +20,6 @@ from tapir.minimiser.pipeline import Pipeline, Processed
 from tapir.model.blocks import FrameBlock
 from tapir.model.messages.edm import BusyName, GetBusyNames, RotateNow
 from tapir.services.ingest.lists import ListPaths, Loaded, load_lists
-from tapir.services.ingest.minimiser import Minimiser
 from tapir.store.parquetfiles import Retention
 
 HOUR = 3600 * 1_000_000
@@ -331,25 +330,12 @@ async def test_a_crash_settles_what_is_in_hand_and_writes_the_interval(
     tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig = Rig(tmp_path)
-    made: list[Minimiser] = []
-
-    def make() -> Minimiser:
-        made.append(rig.make())
-        return made[-1]
-
-    rig.factory = make
-
-    async def crash() -> None:
-        raise RuntimeError("on purpose")
-
     async with rig.running():
         await rig.tell(block_of("known.example", "known.example"))
         await rig.settled()
-        minimiser = rig.system.find("minimiser")
-        ctx = minimiser._ctx  # type: ignore[attr-defined]
-        ctx.start_soon(crash)
+        rig.crash()
         await trio.sleep(1)
-        assert len(made) == 2
+        assert len(rig.made) == 2
         assert rig.counts == {"known.example.": 2}
         await rig.tell(block_of("known.example"))
         await rig.settled()

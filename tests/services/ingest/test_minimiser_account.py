@@ -16,7 +16,6 @@ from tapir.minimiser.account import Fate
 from tapir.minimiser.pipeline import Pipeline, Processed
 from tapir.model.blocks import FrameBlock
 from tapir.model.messages.edm import GetBusyNames, RotateNow
-from tapir.services.ingest.minimiser import Minimiser
 from tapir.store.errors import StoreFull
 from tapir.store.parquetfiles import ParquetFiles
 from tapir.store.spool import SpoolFolder
@@ -74,23 +73,12 @@ class Turmoil:
                 await rig.ref.ask(GetBusyNames())
                 await rig.status()
             case 4 if rng.random() < 0.3:
-                crash(rig)
+                rig.crash()
             case _:
                 for _ in range(rng.randrange(1, 8)):
                     block = self.block()
                     self.received += len(block)
                     await rig.tell(block)
-
-
-def crash(rig: Rig) -> None:
-    """Have a background task of the minimiser fail."""
-
-    async def fail() -> None:
-        raise RuntimeError("on purpose")
-
-    ctx = rig.system.find("minimiser")._ctx  # type: ignore[attr-defined]
-    if ctx is not None:
-        ctx.start_soon(fail)
 
 
 async def run(rig: Rig, turmoil: Turmoil, steps: int) -> None:
@@ -135,17 +123,10 @@ async def test_what_the_deadline_of_a_stop_leaves_is_dropped_and_counted(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     rig = Rig(tmp_path)
-    made: list[Minimiser] = []
-
-    def make() -> Minimiser:
-        made.append(rig.make())
-        return made[-1]
-
-    rig.factory = make
     async with rig.running():
         # Novelty takes nothing: what is in hand waits, what comes then stays in the mailbox.
         await trio.sleep(0.1)
-        hand = made[0]._hand
+        hand = rig.made[0]._hand
         assert hand is not None
 
         async def forever(_: object) -> None:

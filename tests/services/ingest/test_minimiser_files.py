@@ -13,7 +13,6 @@ from tapir.codec.parquet import encode_parquet
 from tapir.minimiser.account import Fate
 from tapir.model.messages.edm import RotateNow
 from tapir.model.messages.events import ClearEvent, EventKind
-from tapir.services.ingest.minimiser import Minimiser
 from tapir.store.errors import StoreFull
 from tapir.store.parquetfiles import ParquetFiles
 from tapir.store.spool import SpoolFile, SpoolFolder
@@ -114,19 +113,12 @@ async def test_what_waits_for_a_disk_waits_as_the_files_it_becomes(
     tmp_path: Path, autojump_clock: MockClock, disk: Disk
 ) -> None:
     rig = Rig(tmp_path, sessions=True)
-    made: list[Minimiser] = []
-
-    def make() -> Minimiser:
-        made.append(rig.make())
-        return made[-1]
-
-    rig.factory = make
     async with rig.running():
         disk.full = True
         for _ in range(3):
             await rig.tell(block_of("known.example", "new.example"))
             await trio.sleep(70)
-        waiting = list(made[0]._writer._queue)
+        waiting = list(rig.made[0]._writer._queue)
         assert len(waiting) == 6
         assert all(each.source is None and each.octets for each in waiting)
         disk.full = False
