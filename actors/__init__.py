@@ -50,6 +50,7 @@ from actors.spec import (
 from actors.statistics import LatencyStatistics, MailboxStatistics, NodeStatistics, Status, SystemStatistics
 from actors.system import ActorSystem, SupervisorRef
 from actors.timers import Timer
+from actors.together import answered, ask_together
 from actors.workers import WorkerStatistics
 
 # fmt: off
@@ -61,6 +62,6 @@ __all__ = [
     "Overflow", "Reply", "Request", "Restart", "RestartLimitReached", "RestartScheduled", "StartFailed", "Status",
     "StopReason", "Strategy", "StreamSuspended", "Subscription", "SupervisorRef", "SupervisorSpec",
     "SupervisorStopped", "SystemClock", "SystemEvent", "SystemSettings", "SystemStatistics", "Timer", "TraceEntry",
-    "UnknownActor", "WorkerStatistics", "describe",
+    "UnknownActor", "WorkerStatistics", "answered", "ask_together", "describe",
 ]
 # fmt: on

@@ -6,6 +6,7 @@ the caller's own task.
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Collection
 from typing import TypeVar
@@ -26,6 +27,8 @@ def stand_back(niceness: int) -> None:
 
     Linux counts niceness by thread. Elsewhere, and where it is not allowed, all threads stand alike.
     """
+    if sys.platform != "linux":
+        return  # there the number of a thread may be that of another process
     with contextlib.suppress(OSError):
         own = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, own, min(os.getpriority(os.PRIO_PROCESS, own) + niceness, 19))

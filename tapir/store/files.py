@@ -1,8 +1,32 @@
-"""Small files that are either old or new after a crash, never torn."""
+"""Small files that are either old or new after a crash, never torn; and what tells whether a file was changed."""
 
 import contextlib
 import os
 from pathlib import Path
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class FileIdentity:
+    """What tells one state of a file from another: one that has the same was not changed."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileIdentity":
+        """The identity of the file that `status` is of."""
+        return cls(
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            changed_ns=status.st_ctime_ns,
+        )
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,39 +10,13 @@ import time
 from pathlib import Path
 from typing import Final
 
-import attrs
-
 from tapir.codec.jose import KeyDocumentError, Keystore, parse_keystore
 from tapir.codec.jose.keystore import MAX_DOCUMENT
 from tapir.store.errors import StoreError
+from tapir.store.files import FileIdentity
 
 _YOUNG: Final = 100_000_000
 """nanoseconds in which a file system with a coarse clock may not tell two writes apart"""
-
-
-@attrs.frozen(kw_only=True)
-class _Sign:
-    """What tells one state of the file from another."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "_Sign":
-        return cls(
-            device=status.st_dev,
-            inode=status.st_ino,
-            size=status.st_size,
-            modified_ns=status.st_mtime_ns,
-            changed_ns=status.st_ctime_ns,
-        )
-
-    @property
-    def young(self) -> bool:
-        return abs(time.time_ns() - self.changed_ns) < _YOUNG
 
 
 class KeystoreFile:
@@ -50,7 +24,7 @@ class KeystoreFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._sign: _Sign | None = None
+        self._sign: FileIdentity | None = None
         self._keystore: Keystore | None = None
         self._refused: str | None = None
 
@@ -66,12 +40,12 @@ class KeystoreFile:
         `latest` then stays, and the next call looks again.
         """
         try:
-            sign = _Sign.of(self.path.stat())
+            sign = FileIdentity.of(self.path.stat())
             if sign != self._sign or self._sign is None:
                 sign, data = _read(self.path)
                 self._parse(data)
                 # Written so lately that another write may look the same: the next call reads it once more.
-                self._sign = None if sign.young else sign
+                self._sign = None if _is_young(sign) else sign
         except OSError as exc:
             self._sign = None
             raise StoreError(path=self.path, reason=f"the keystore cannot be read: {exc.strerror or exc}") from exc
@@ -90,11 +64,15 @@ class KeystoreFile:
             self._keystore = found
 
 
-def _read(path: Path) -> tuple[_Sign, bytes]:
+def _is_young(sign: FileIdentity) -> bool:
+    return abs(time.time_ns() - sign.changed_ns) < _YOUNG
+
+
+def _read(path: Path) -> tuple[FileIdentity, bytes]:
     """The sign and the octets of one state of the file, one more than allowed at most. Raises OSError."""
     with open(path, "rb", opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
-        return _Sign.of(status), file.read(MAX_DOCUMENT + 1)
+        return FileIdentity.of(status), file.read(MAX_DOCUMENT + 1)
 
 
 def _open_at_once(path: str, flags: int) -> int:

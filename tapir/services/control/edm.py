@@ -19,7 +19,7 @@ from tapir.model.messages.edm import (
 from tapir.model.messages.mqtt import GetMqtt
 from tapir.model.messages.newnames import GetNewNames
 from tapir.model.messages.telemetry import GetTelemetry
-from tapir.services.control.asking import ask_together
+from tapir.services.control.asking import gather
 
 BUSY: Final = 20
 """well-known names that who watches is told of"""
@@ -46,13 +46,13 @@ async def gather_edm(refs: EdmRefs, *, patience: float) -> dict[str, Any]:
     The names are `input`, `minimiser`, `novelty`, `new_names`, `aggregates`, `mqtt`, `metrics` and `telemetry`. Those
     that are not run are left out; one that does not answer within `patience` s is an `error`.
     """
-    return await ask_together(_questions(refs), patience=patience)
+    return await gather(_questions(refs), patience=patience)
 
 
 async def look_at_edm(refs: EdmRefs, *, patience: float) -> dict[str, Any]:
     """As `gather_edm`, and the `busy` names of the running interval."""
     busy: tuple[str, ActorRef[Any] | None, Request[Any]] = ("busy", refs.minimiser, GetBusyNames(count=BUSY))
-    return await ask_together([*_questions(refs), busy], patience=patience)
+    return await gather([*_questions(refs), busy], patience=patience)
 
 
 def _questions(refs: EdmRefs) -> list[tuple[str, ActorRef[Any] | None, Request[Any]]]:

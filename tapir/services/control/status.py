@@ -13,7 +13,7 @@ from tapir.model.messages.lists import GetSources
 from tapir.model.messages.mqtt import GetMqtt
 from tapir.model.messages.policy import GetPolicy
 from tapir.model.messages.zone import GetSecondaries, GetServer, GetZone
-from tapir.services.control.asking import ask_together
+from tapir.services.control.asking import gather
 from tapir.services.control.edm import EdmRefs, gather_edm
 
 
@@ -86,5 +86,5 @@ async def gather_status(refs: ControlRefs, *, patience: float) -> dict[str, Any]
     async with trio.open_nursery() as nursery:
         if refs.edm is not None:
             nursery.start_soon(ask_edm, refs.edm)
-        answers |= await ask_together(questions, patience=patience)
+        answers |= await gather(questions, patience=patience)
     return answers

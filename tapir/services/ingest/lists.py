@@ -18,6 +18,7 @@ from tapir.minimiser.ignoring import IgnoredClients, IgnoredClientsError, parse_
 from tapir.minimiser.wellknown import WellKnownNames, index_names, no_names
 from tapir.model.errors import TapirError
 from tapir.model.messages.edm import ListFile
+from tapir.store.files import FileIdentity
 from tapir.store.namelists import NameListUnusable, read_name_list
 from tapir.store.staging import sweep
 
@@ -49,27 +50,6 @@ class ListPaths:
     ignored_names: Path | None
     data_dir: Path
     """copies of DAWG files are made below"""
-
-
-@attrs.frozen(kw_only=True)
-class FileIdentity:
-    """A file that has the same one was not changed."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "FileIdentity":
-        return cls(
-            device=status.st_dev,
-            inode=status.st_ino,
-            size=status.st_size,
-            modified_ns=status.st_mtime_ns,
-            changed_ns=status.st_ctime_ns,
-        )
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -4,15 +4,25 @@ An address that cannot be had is tried again: said once, and once again when it 
 those of the management API.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 import attrs
-import trio
 from prometheus_client import ProcessCollector
 
-from actors import Actor, ActorRef, AskError, Context, MailboxSpec, Overflow, Request, StopReason, SystemStatistics
+from actors import (
+    Actor,
+    ActorRef,
+    Context,
+    MailboxSpec,
+    Overflow,
+    Request,
+    StopReason,
+    SystemStatistics,
+    answered,
+    ask_together,
+)
 from tapir.codec.exposition import make_families, write_page
 from tapir.minimiser.account import Ledger
 from tapir.model.messages.edm import GetAggregates, GetEdmMetrics, GetInput, GetMinimiser, GetNovelty, MetricsStatus
@@ -143,29 +153,20 @@ class EdmMetrics(Actor[MetricsMessage]):
 
     async def _gather(self) -> EdmFacts:
         refs = self._refs
-        questions: Mapping[str, tuple[ActorRef[Any] | None, Request[Any]]] = {
-            "input": (refs.input, GetInput()),
-            "minimiser": (refs.minimiser, GetMinimiser()),
-            "novelty": (refs.novelty, GetNovelty()),
-            "newnames": (refs.newnames, GetNewNames()),
-            "aggregates": (refs.aggregates, GetAggregates()),
-            "mqtt": (refs.mqtt, GetMqtt()),
-            "events": (refs.events, GetEvents()),
-        }
-        answered = {name: False for name, (ref, _) in questions.items() if ref is not None}
-
-        async def ask(name: str, ref: ActorRef[Any], question: Request[Any]) -> None:
-            try:
-                self._last[name] = await ref.ask(question, timeout=self._settings.patience)
-            except AskError:
-                return  # busy or restarting: the page says that it did not answer
-            answered[name] = True
-
-        async with trio.open_nursery() as nursery:
-            for name, (ref, question) in questions.items():
-                if ref is not None:
-                    nursery.start_soon(ask, name, ref, question)
+        questions: list[tuple[str, ActorRef[Any] | None, Request[Any]]] = [
+            ("input", refs.input, GetInput()),
+            ("minimiser", refs.minimiser, GetMinimiser()),
+            ("novelty", refs.novelty, GetNovelty()),
+            ("newnames", refs.newnames, GetNewNames()),
+            ("aggregates", refs.aggregates, GetAggregates()),
+            ("mqtt", refs.mqtt, GetMqtt()),
+            ("events", refs.events, GetEvents()),
+        ]
         settings = self._settings
+        answers = await ask_together(questions, patience=settings.patience)
+        # Who is busy or restarting has its last figures, and the page says that it did not answer.
+        given = answered(answers)
+        self._last |= given
         return EdmFacts(
             version=settings.version,
             commit=settings.commit,
@@ -173,7 +174,7 @@ class EdmMetrics(Actor[MetricsMessage]):
             account=refs.ledger.account(),
             runtime=refs.statistics(),
             pages=attrs.evolve(self._pages, refused=self._server.refused.get("busy", 0) if self._server else 0),
-            answered=tuple(answered.items()),
+            answered=tuple([(name, name in given) for name in answers]),
             **self._last,
         )
 

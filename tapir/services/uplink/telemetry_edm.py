@@ -3,9 +3,8 @@
 from typing import Any, Final
 
 import attrs
-import trio
 
-from actors import ActorRef, AskError, Request
+from actors import ActorRef, Request, answered, ask_together
 from tapir.minimiser.account import Ledger
 from tapir.model.messages.edm import GetAggregates, GetInput, GetMinimiser, GetNovelty
 from tapir.model.messages.events import GetEvents, concerns_edm
@@ -34,23 +33,17 @@ class EdmTelemetryRefs:
 
     async def look(self, *, connected: bool, patience: float) -> Look:
         """Ask all of them at once."""
-        found: dict[str, Any] = {}
-
-        async def ask(name: str, ref: ActorRef[Any] | None, question: Request[Any]) -> None:
-            if ref is not None:
-                try:
-                    found[name] = await ref.ask(question, timeout=patience)
-                except AskError:
-                    return  # busy or restarting: the next look asks again
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask, "events", self.events, GetEvents())
-            nursery.start_soon(ask, "input", self.input, GetInput())
-            nursery.start_soon(ask, "minimiser", self.minimiser, GetMinimiser())
-            nursery.start_soon(ask, "novelty", self.novelty, GetNovelty())
-            nursery.start_soon(ask, "aggregates", self.aggregates, GetAggregates())
-            nursery.start_soon(ask, "newnames", self.newnames, GetNewNames())
-            nursery.start_soon(ask, "mqtt", self.mqtt if connected else None, GetMqtt())
+        questions: list[tuple[str, ActorRef[Any] | None, Request[Any]]] = [
+            ("events", self.events, GetEvents()),
+            ("input", self.input, GetInput()),
+            ("minimiser", self.minimiser, GetMinimiser()),
+            ("novelty", self.novelty, GetNovelty()),
+            ("aggregates", self.aggregates, GetAggregates()),
+            ("newnames", self.newnames, GetNewNames()),
+            ("mqtt", self.mqtt if connected else None, GetMqtt()),
+        ]
+        # Who is busy or restarting is left out: the next look asks again.
+        found = answered(await ask_together(questions, patience=patience))
         if "events" in found:
             found["events"] = tuple(filter(concerns_edm, found["events"]))
         answers = EdmAnswers(account=self.ledger.account(), **found)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from actors import ActorRef, AskError, Request
+from actors import ActorRef, AskError, Request, answered, ask_together
 from tapir.model.messages.control import GetHealth
 from tapir.model.messages.events import GetEvents, concerns_pop
 from tapir.model.messages.feeds import GetFeed
@@ -41,23 +41,17 @@ class TelemetryRefs:
 
 async def gather(refs: TelemetryRefs, *, patience: float) -> Facts:
     """What all parts say, asked at once; who does not answer within `patience` s is left out."""
-    found: dict[str, Any] = {}
-
-    async def ask(name: str, ref: ActorRef[Any] | None, question: Request[Any]) -> None:
-        if ref is not None:
-            try:
-                found[name] = await ref.ask(question, timeout=patience)
-            except AskError:
-                return  # busy or restarting: the next look asks again
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask, "health", refs.health, GetHealth())
-        nursery.start_soon(ask, "sources", refs.lists, GetSources())
-        nursery.start_soon(ask, "zone", refs.keeper, GetZone())
-        nursery.start_soon(ask, "events", refs.events, GetEvents())
-        nursery.start_soon(ask, "server", refs.server, GetServer())
-        nursery.start_soon(ask, "secondaries", refs.notifier, GetSecondaries())
-        nursery.start_soon(ask, "mqtt", refs.mqtt, GetMqtt())
+    questions: list[tuple[str, ActorRef[Any] | None, Request[Any]]] = [
+        ("health", refs.health, GetHealth()),
+        ("sources", refs.lists, GetSources()),
+        ("zone", refs.keeper, GetZone()),
+        ("events", refs.events, GetEvents()),
+        ("server", refs.server, GetServer()),
+        ("secondaries", refs.notifier, GetSecondaries()),
+        ("mqtt", refs.mqtt, GetMqtt()),
+    ]
+    # Who is busy or restarting is left out: the next look asks again.
+    found = answered(await ask_together(questions, patience=patience))
     if "events" in found:
         found["events"] = tuple(filter(concerns_pop, found["events"]))
     found |= await _ask_sources(refs, found.get("sources"), patience=patience)

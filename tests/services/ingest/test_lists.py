@@ -8,7 +8,8 @@ import pytest
 
 import tapir.services.ingest.lists
 from tapir.codec.dawg import DawgError, encode_dawg
-from tapir.services.ingest.lists import FileIdentity, ListPaths, load_lists
+from tapir.services.ingest.lists import ListPaths, load_lists
+from tapir.store.files import FileIdentity
 
 SECRET = bytes(range(16))
 NOW = 1_800_000_000_000_000
@@ -178,7 +179,7 @@ def test_clients_are_read_from_files_of_some_size_that_stay_as_they_are(
     with monkeypatch.context() as patch:
         stats = iter(range(10))
         of = FileIdentity.of
-        patch.setattr(module.FileIdentity, "of", lambda status: attrs.evolve(of(status), changed_ns=next(stats)))
+        patch.setattr(FileIdentity, "of", lambda status: attrs.evolve(of(status), changed_ns=next(stats)))
         assert "clients: changed while it was read" in load_lists(paths, secret=SECRET, now=NOW).troubles[0]
     paths.ignored_clients.unlink()
     os.mkfifo(paths.ignored_clients)
