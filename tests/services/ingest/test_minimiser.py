@@ -20,6 +20,7 @@ from tapir.minimiser.pipeline import Pipeline, Processed
 from tapir.model.blocks import FrameBlock
 from tapir.model.messages.edm import BusyName, GetBusyNames, RotateNow
 from tapir.services.ingest.lists import ListPaths, Loaded, load_lists
+from tapir.services.ingest.thread import WorkThread
 from tapir.store.parquetfiles import Retention
 
 HOUR = 3600 * 1_000_000
@@ -341,6 +342,38 @@ async def test_a_crash_settles_what_is_in_hand_and_writes_the_interval(
         await rig.settled()
     assert fates_of(rig.ledger.account()) == {Fate.HISTOGRAM: 3}
     assert rig.counts == {"known.example.": 3}
+
+
+async def test_nothing_of_a_frame_comes_out_of_a_crash(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    put = WorkThread.put
+
+    async def fail(thread: WorkThread, work: Any, *args: Any) -> Any:
+        if args and isinstance(args[0], FrameBlock) and len(args[0]) == 3:
+            await trio.sleep(1000)  # long enough to be called stuck
+            raise RuntimeError(f"with {args}")
+        return await put(thread, work, *args)
+
+    monkeypatch.setattr(WorkThread, "put", fail)
+    rig = Rig(tmp_path, sessions=True)
+    marked = block_of("marked.example", "marked.example", "marked.example")
+    async with rig.running(), rig.system.subscribe(1000) as events, rig.system.trace("minimiser", 1000) as trace:
+        for block in (block_of("known.example"), marked, marked, marked):
+            await rig.tell(block)
+        await trio.sleep(1)
+        statistics = rig.system.statistics()
+        await trio.sleep(3000)  # the third is in hand
+        rig.system.request_stop()
+    said = "\n".join([caplog.text, *map(repr, (events.take_all(), trace.take_all(), statistics))])
+    said += repr(rig.system.dead_letters())
+    assert [letter.message for letter in rig.system.dead_letters()] == ["(private)"] * 3
+    assert "minimiser is stuck: it has handled (private)" in said
+    assert "crashed: RuntimeError: with (<" in said
+    for leak in ("marked", "203.0.113.77", MARK.hex(), repr(MARK)[2:-1], str(int.from_bytes(MARK))):
+        assert leak not in said
+    assert fates_of(rig.ledger.account())[Fate.FAILED] == 9
 
 
 async def test_names_that_nobody_hears_of_are_new_again(tmp_path: Path, autojump_clock: MockClock) -> None:
