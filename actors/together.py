@@ -1,7 +1,7 @@
 """Asking many at once, and waiting for none of them for long."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeVar
 
 import trio
 
@@ -9,30 +9,37 @@ from actors.errors import AskError
 from actors.message import Request
 from actors.ref import ActorRef
 
+K = TypeVar("K", bound=Hashable)
+
 
 async def ask_together(
-    questions: Iterable[tuple[str, ActorRef[Any] | None, Request[Any]]], *, patience: float
-) -> dict[str, Any]:
-    """The answers by the names of the questions, in their order; of one that was not given, the AskError.
+    questions: Iterable[tuple[K, ActorRef[Any] | None, Request[Any]]],
+    *,
+    patience: float,
+    note: Callable[[K, Any], object] = lambda _key, _answer: None,
+) -> dict[K, Any]:
+    """The answers by the keys of the questions, in their order; of one that was not given, the AskError.
 
     Nobody who is None is asked, nor among the answers. All are asked at once, so one stuck actor costs one `patience`,
-    in seconds, and not one each.
+    in seconds, and not one each; `note` has each answer that is given as soon as it is.
     """
-    asked = [(name, ref, question) for name, ref, question in questions if ref is not None]
-    answers: dict[str, Any] = dict.fromkeys([name for name, _, _ in asked])
+    asked = [(key, ref, question) for key, ref, question in questions if ref is not None]
+    answers: dict[K, Any] = dict.fromkeys([key for key, _, _ in asked])
 
-    async def ask(name: str, ref: ActorRef[Any], question: Request[Any]) -> None:
+    async def ask(key: K, ref: ActorRef[Any], question: Request[Any]) -> None:
         try:
-            answers[name] = await ref.ask(question, timeout=patience)
+            answers[key] = await ref.ask(question, timeout=patience)
         except AskError as exc:
-            answers[name] = exc
+            answers[key] = exc
+        else:
+            note(key, answers[key])
 
     async with trio.open_nursery() as nursery:
-        for name, ref, question in asked:
-            nursery.start_soon(ask, name, ref, question)
+        for key, ref, question in asked:
+            nursery.start_soon(ask, key, ref, question)
     return answers
 
 
-def answered(answers: dict[str, Any]) -> dict[str, Any]:
+def answered(answers: dict[K, Any]) -> dict[K, Any]:
     """Those of `answers` that were given."""
-    return {name: answer for name, answer in answers.items() if not isinstance(answer, AskError)}
+    return {key: answer for key, answer in answers.items() if not isinstance(answer, AskError)}

@@ -3,10 +3,12 @@
 from typing import Any
 
 import attrs
+import pytest
 import trio
 
 from actors import (
     Actor,
+    ActorRef,
     ActorSpec,
     ActorSystem,
     AskFailed,
@@ -54,9 +56,22 @@ async def test_all_are_asked_at_once(autojump_clock: Any) -> None:
     async with run_system(tree, system=system):
         begun = trio.current_time()
         refs = {name: system.ref(name) for name in after} | {"absent": None}
-        answers = await ask_together([(name, ref, Ask()) for name, ref in refs.items()], patience=5)
+        noted: list[tuple[str, Any]] = []
+        questions = [(name, ref, Ask()) for name, ref in refs.items()]
+        answers = await ask_together(questions, patience=5, note=lambda *answer: noted.append(answer))
         assert trio.current_time() - begun == 5
         assert list(answers) == list(after)
         assert answered(answers) == {"soon": "yes", "late": "yes"}
+        assert noted == [("soon", "yes"), ("late", "yes")]
         assert isinstance(answers["stuck"], AskTimeout)
         assert isinstance(answers["breaks"], AskFailed)
+
+
+async def test_what_is_no_failure_to_answer_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    ref = ActorSystem().ref("any")
+    monkeypatch.setattr(ActorRef, "ask", fail)
+    with pytest.RaisesGroup(ZeroDivisionError):
+        await ask_together([("any", ref, Ask())], patience=5)

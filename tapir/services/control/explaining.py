@@ -5,13 +5,10 @@ sources whose entries expire when they do, and the zone keeper what is published
 first must answer: what the others do not tell is left out, and of an entry that is said.
 """
 
-import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
-import trio
-
-from actors import ActorRef, AskError, Request
+from actors import ActorRef, AskError, Request, answered, ask_together
 from tapir.model.actions import Action
 from tapir.model.messages.lists import EntryFacts, GetEntry, GetSources, SourcesStatus
 from tapir.model.messages.local import SOURCES, GetOverrides, Override, OverridesStatus
@@ -27,6 +24,7 @@ Asker = Callable[[ActorRef[Any], Request[Any]], Awaitable[Any]]
 ON_ITS_WAY: Final = "it is on its way"
 """Why something is not published that nothing holds back"""
 
+_SILENT: Final = "its source does not say now since when and until when"
 _WILDCARD: Final = b"\x01*"
 _LOCAL: Final = frozenset(SOURCES.values())
 _EXPIRING: Final = "mqtt"
@@ -40,21 +38,15 @@ async def explain_name(refs: ControlRefs, ask: Asker, name: str, *, patience: fl
     """
     explanation: Explanation = await ask(refs.policy, Explain(name=name))
     candidates = answering_names(explanation.name)
-    questions: dict[str, tuple[ActorRef[Any], Request[Any]]] = {
-        "overrides": (refs.overrides, GetOverrides()),
-        "sources": (refs.lists, GetSources()),
-        "zone": (refs.keeper, GetZone()),
-        "history": (refs.keeper, GetRecordHistory(names=candidates)),
-    }
-    answers: dict[str, Any] = dict.fromkeys(questions)
-
-    async def fetch(key: str, ref: ActorRef[Any], question: Request[Any]) -> None:
-        with contextlib.suppress(AskError):  # that part is left out
-            answers[key] = await ref.ask(question, timeout=patience)
-
-    async with trio.open_nursery() as nursery:
-        for key, (ref, question) in questions.items():
-            nursery.start_soon(fetch, key, ref, question)
+    questions: list[tuple[str, ActorRef[Any], Request[Any]]] = [
+        ("overrides", refs.overrides, GetOverrides()),
+        ("sources", refs.lists, GetSources()),
+        ("zone", refs.keeper, GetZone()),
+        ("history", refs.keeper, GetRecordHistory(names=candidates)),
+    ]
+    answers = await ask_together(questions, patience=patience)
+    # What was not answered is left out.
+    answers = dict.fromkeys(answers) | answered(answers)
     entries = await _ask_sources(refs, explanation, answers["sources"], patience=patience)
     return put_together(explanation, **answers, entries=entries)
 
@@ -70,21 +62,15 @@ async def _ask_sources(
     if refs.source is None or sources is None:
         return {}
     expiring = {source.id for source in sources.sources if source.origin.split(" ")[0] == _EXPIRING}
-    found: dict[tuple[str, str], EntryFacts | str] = {}
-
-    async def fetch(ref: ActorRef[Any], source: str, entry: str) -> None:
-        try:
-            facts = await ref.ask(GetEntry(source=source, name=parse_name(entry)), timeout=patience)
-        except AskError:
-            found[source, entry] = "its source does not say now since when and until when"
-        else:
-            if facts is not None:
-                found[source, entry] = facts
-
-    async with trio.open_nursery() as nursery:
-        for source, entry in {(hit.source, hit.entry) for hit in explanation.hits if hit.source in expiring}:
-            nursery.start_soon(fetch, refs.source(source), source, entry)
-    return found
+    entries = {(hit.source, hit.entry) for hit in explanation.hits if hit.source in expiring}
+    questions = [
+        ((source, entry), refs.source(source), GetEntry(source=source, name=parse_name(entry)))
+        for source, entry in entries
+    ]
+    answers = await ask_together(questions, patience=patience)
+    return {
+        key: _SILENT if isinstance(facts, AskError) else facts for key, facts in answers.items() if facts is not None
+    }
 
 
 def answering_names(text: str) -> tuple[Name, ...]:

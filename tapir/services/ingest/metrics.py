@@ -163,10 +163,10 @@ class EdmMetrics(Actor[MetricsMessage]):
             ("events", refs.events, GetEvents()),
         ]
         settings = self._settings
-        answers = await ask_together(questions, patience=settings.patience)
-        # Who is busy or restarting has its last figures, and the page says that it did not answer.
+        # Who is busy or restarting has its last figures, and the page says that it did not answer. Noted as they come,
+        # for a page that waits long for somebody must not put back what a later page has heard of others.
+        answers = await ask_together(questions, patience=settings.patience, note=self._last.__setitem__)
         given = answered(answers)
-        self._last |= given
         return EdmFacts(
             version=settings.version,
             commit=settings.commit,
