@@ -25,11 +25,12 @@ async def ask(
     *,
     context: ssl.SSLContext | None = None,
     patience: float = PATIENCE,
+    connect: float = PATIENCE,
     method: str = "GET",
     content: bytes = b"",
 ) -> Answer:
     with trio.fail_after(20):
-        async with open_client(context or https_context(), patience=patience) as client:
+        async with open_client(context or https_context(), patience=patience, connect=connect) as client:
             return await client.ask(
                 method, url, limit=LIMIT, content=content, headers={"X-API-Key": "s3cret"} if content else None
             )
@@ -238,7 +239,7 @@ async def test_a_server_that_wants_our_certificate(authority: Authority) -> None
 async def test_a_server_without_tls(authority: Authority) -> None:
     async with serving(hello) as server:
         with pytest.raises(HttpFailed, match="no connection"):
-            await ask(f"https://{server.address}/x", context=https_context(ca=authority.ca), patience=1)
+            await ask(f"https://{server.address}/x", context=https_context(ca=authority.ca), connect=1)
 
 
 def test_files_that_are_no_certificates(tmp_path: Path) -> None:

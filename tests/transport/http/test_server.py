@@ -25,6 +25,9 @@ from tapir.transport.tls import server_context
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+IMPATIENT = HttpLimits(patience=0.5)
+"""for tests that wait until it is over; in the others nobody is late because the machine was busy"""
+
 
 def application(handler: Handler) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -42,7 +45,7 @@ async def echo(request: Request) -> Response:
 async def serving(
     handler: Handler = echo, *, limits: HttpLimits | None = None, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[HttpServer, int]]:
-    server = HttpServer(application(handler), limits or HttpLimits(patience=0.5))
+    server = HttpServer(application(handler), limits)
     listener = listen("127.0.0.1", 0)
     port = listener.socket.getsockname()[1]
     with trio.fail_after(30):
@@ -127,13 +130,13 @@ async def test_an_application_that_reads_no_body_answers_all_the_same():
     ],
 )
 async def test_a_client_that_does_not_go_on_is_let_go(octets: bytes):
-    async with serving() as (server, port):
+    async with serving(limits=IMPATIENT) as (server, port):
         await say(port, octets)
         await until(lambda: not server.connections)
 
 
 async def test_a_slow_body_is_refused():
-    async with serving() as (server, port):
+    async with serving(limits=IMPATIENT) as (server, port):
         heard = await say(port, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx")
         assert heard.startswith(b"HTTP/1.1 408")
         assert server.refused == {"body": 1}
@@ -172,7 +175,7 @@ async def test_a_client_that_does_not_read_is_cut_off():
 
         return StreamingResponse(pieces())
 
-    async with serving(pour) as (server, port):
+    async with serving(pour, limits=IMPATIENT) as (server, port):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             await stream.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             await until(lambda: bool(server.refused))
@@ -188,7 +191,7 @@ async def test_a_client_over_http2_that_grants_no_window_is_cut_off(tmp_path: Pa
     async def much(request: Request) -> Response:
         return PlainTextResponse("x" * 1_000_000)
 
-    async with serving(much, context=context) as (server, port):
+    async with serving(much, limits=IMPATIENT, context=context) as (server, port):
         trusting = ssl.create_default_context(cafile=str(authority.ca))
         trusting.set_alpn_protocols(["h2"])
         stream = await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=trusting, https_compatible=True)
