@@ -109,11 +109,11 @@ async def test_what_is_wrong_is_a_problem_document(path: str, status: int, text:
 
 async def test_who_refuses_and_who_does_not_answer(monkeypatch: pytest.MonkeyPatch):
     parts = Parts()
-    monkeypatch.setattr(api_desk, "_PATIENCE", 0.1)
     async with api_pop(parts=parts) as pop, pop.client() as client:
         parts.answers[GetZone] = RefusedError("the zone is not to be seen")
         assert (await get(client, "/zone", 409))["detail"] == "the zone is not to be seen"
         parts.silent.add(GetZone)
+        monkeypatch.setattr(api_desk, "_PATIENCE", 0.1)
         assert "GetZone" in (await get(client, "/zone", 503))["detail"]
         answer = await client.put("/api/v2/zone", headers=HEADERS)
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET")

@@ -29,9 +29,7 @@ NOVELTY = NoveltyStatus(
 
 
 @asynccontextmanager
-async def console(
-    folder: Path, *, minimiser: Probe | None = None, edm: bool = True, patience: float = 30
-) -> AsyncIterator[ConsoleClient]:
+async def console(folder: Path, *, minimiser: Probe | None = None, edm: bool = True) -> AsyncIterator[ConsoleClient]:
     """A client of a console; what hangs fails the test."""
     system = ActorSystem()
     other = system.ref("other")
@@ -47,7 +45,7 @@ async def console(
         edm=EdmRefs(novelty=system.ref("novelty"), minimiser=system.ref("minimiser")) if edm else None,
     )
     facts = ProcessFacts(version="1", commit="c", pid=1, started_at=0, config_dir="", state_dir=str(folder))
-    settings = ConsoleSettings(socket=folder / "console.sock", patience=patience)
+    settings = ConsoleSettings(socket=folder / "console.sock", patience=30)
     children = [
         Probe({GetNovelty: NOVELTY}).spec("novelty"),
         (minimiser or Probe()).spec("minimiser"),
@@ -69,7 +67,7 @@ async def console(
 
 
 async def test_each_part_is_told_by_itself(tmp_path: Path) -> None:
-    async with console(tmp_path, patience=0.05) as client:
+    async with console(tmp_path) as client:
         edm = await client.request("edm")
     assert edm["novelty"]["newest"] == [{"name": "new.example.", "at": 1}]
     # That one answers nothing; those that are not run are not there.
@@ -83,7 +81,7 @@ async def test_watching_tells_of_busy_names_too(tmp_path: Path) -> None:
 
     minimiser = Probe({GetBusyNames: busy})
     async with (
-        console(tmp_path, minimiser=minimiser, patience=0.05) as client,
+        console(tmp_path, minimiser=minimiser) as client,
         aclosing(client.stream("edm-watch", interval=1)) as stream,
     ):
         document = (await anext(stream))["data"]

@@ -64,7 +64,7 @@ UPSTREAM = {
 """edm.md §11.1"""
 
 BOX = MailboxSpec(capacity=64, overflow=Overflow.WAIT)
-SETTINGS = MetricsSettings(address=("127.0.0.1", 0), version="1.2.3", commit="c", started_at=70_000_000, patience=0.2)
+SETTINGS = MetricsSettings(address=("127.0.0.1", 0), version="1.2.3", commit="c", started_at=70_000_000, patience=30)
 
 
 @attrs.define
@@ -186,7 +186,7 @@ async def test_what_was_received_is_what_became_of_it_and_what_is_in_flight():
 
 
 async def test_a_part_that_does_not_answer_is_as_it_was_and_that_is_told():
-    async with running() as rig:
+    async with running(attrs.evolve(SETTINGS, patience=0.5)) as rig:
         await rig.samples()
         rig.parts.answers[GetMinimiser] = None
         rig.parts.answers[GetNovelty] = TapirError("not now")
