@@ -187,7 +187,7 @@ async def test_a_key_of_other_letters_is_shown_in_utf_8():
             assert answer.status_code == status
 
 
-async def test_an_actor_that_dies_takes_its_listeners_along_and_comes_back():
+async def test_an_actor_that_dies_takes_its_listeners_along_and_comes_back(free_port: Callable[[], int]):
     endpoint = Endpoint(host="127.0.0.1", port=free_port(), surface="api")
     async with api_pop(ApiSettings(key=ApiKey(KEY), endpoints=(endpoint,))) as pop:
         ref = pop.system.ref("api")
@@ -197,13 +197,6 @@ async def test_an_actor_that_dies_takes_its_listeners_along_and_comes_back():
         assert status.listeners[0].listening
         async with pop.client() as client:
             assert (await client.get("/healthz")).status_code == 200
-
-
-def free_port() -> int:
-    listener = listen("127.0.0.1", 0)
-    port: int = listener.socket.getsockname()[1]
-    listener.socket.close()
-    return port
 
 
 async def test_the_stop_lets_an_answer_be_written():
