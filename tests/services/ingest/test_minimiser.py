@@ -13,7 +13,7 @@ import trio.testing
 from minimising import MARK, START, Rig, asked, block_of, fates_of, write_list
 from trio.testing import MockClock
 
-from actors import AskError, SystemClock
+from actors import AskError
 from tapir.codec.edmnames import until_next_minute
 from tapir.minimiser.account import Fate
 from tapir.minimiser.pipeline import Pipeline, Processed
@@ -85,7 +85,7 @@ async def test_names_that_are_busy_and_how_it_stands(tmp_path: Path, autojump_cl
 async def test_that_it_has_begun_is_told_although_its_thread_is_busy_from_then_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig, busy, gate = Rig(tmp_path, clock=SystemClock()), threading.Event(), threading.Event()
+    rig, busy, gate = Rig(tmp_path), threading.Event(), threading.Event()
     process = Pipeline.process
 
     def hold(self: Pipeline, *args: Any) -> Processed:
@@ -106,7 +106,7 @@ async def test_that_it_has_begun_is_told_although_its_thread_is_busy_from_then_o
 
 
 async def test_it_works_in_a_thread(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, clock=SystemClock(), sessions=True, durable=True)
+    rig = Rig(tmp_path, sessions=True, durable=True)
     async with rig.running():
         assert "edm-pipeline" in {thread.name for thread in threading.enumerate()}
         for _ in range(30):
@@ -202,7 +202,7 @@ async def test_a_reload_is_in_force_from_the_next_block_on(tmp_path: Path, autoj
 async def test_a_list_that_hangs_keeps_neither_minutes_nor_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
 ) -> None:
-    rig = Rig(tmp_path, clock=SystemClock())
+    rig = Rig(tmp_path)
     gate = threading.Event()
 
     def hang(paths: ListPaths, **settings: Any) -> Loaded:
