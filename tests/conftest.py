@@ -33,12 +33,12 @@ FULL = os.environ.get("TAPIR_CAMPAIGN") == "full"
 CI = bool(os.environ.get("CI"))
 SEED = int(os.environ.get("TAPIR_SEED") or (5359 if CI and not FULL else secrets.randbelow(2**32)))
 
-# No deadline anywhere: two busy cores make any example slow now and then, and that is no bug.
-settings.register_profile("dev", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
-settings.register_profile(
-    "campaign", deadline=None, max_examples=10_000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
+# No deadline anywhere: two busy cores make any example, or its making, slow now and then, and that is no bug.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_UNHURRIED = settings.get_profile("unhurried")
+settings.register_profile("dev", _UNHURRIED)
+settings.register_profile("ci", _UNHURRIED, derandomize=True, database=None, print_blob=True)
+settings.register_profile("campaign", _UNHURRIED, max_examples=10_000, print_blob=True)
 settings.load_profile("campaign" if FULL else "ci" if CI else "dev")
 
 # Where Debian keeps daemons, which an ordinary user's PATH leaves out.
