@@ -17,7 +17,7 @@ from tapir.services.control import api_listeners
 from tapir.services.control.api import ApiSettings, ConfigureApi
 from tapir.services.control.api_desk import ApiKey
 from tapir.services.control.api_listeners import Endpoint, TlsFiles
-from tapir.transport.http.server import HttpLimits, listen
+from tapir.transport.http.server import listen
 
 PLAIN = Endpoint(host="127.0.0.1", port=0, surface="api")
 BOOT = Endpoint(host="127.0.0.1", port=0, surface="bootstrap")
@@ -154,7 +154,7 @@ async def test_a_client_certificate_of_somebody_else_is_refused(tmp_path: Path):
 
 async def test_no_key_and_no_client_is_in_any_log_or_repr(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG, logger="")
-    settings = ApiSettings(key=ApiKey(KEY), endpoints=(PLAIN,), limits=HttpLimits(patience=0.3))
+    settings = ApiSettings(key=ApiKey(KEY), endpoints=(PLAIN,))
     async with api_pop(settings) as pop:
         async with pop.client() as client:
             await GoCli(client, KEY).status()
