@@ -45,6 +45,7 @@ def test_from_frames_to_files_and_an_ordered_stop(edm: Edm) -> None:
         b"\xff",
         b"\x00",
     ]
+    edm.wait_young_minute()
     with Stream(edm.socket) as stream:
         stream.send(frames)
         account = edm.settled(len(frames))
@@ -125,6 +126,7 @@ def test_a_reload_takes_every_key_that_it_may_and_names_the_others(edm: Edm) -> 
     assert minimiser["ignored_clients"]["entries"] == 1
     assert minimiser["ignored_names"]["entries"] == 1
     assert edm.part("aggregates")["enabled"]
+    edm.wait_young_minute()
     send(
         edm.socket,
         [
@@ -170,6 +172,7 @@ def test_killed_it_starts_again_and_knows_what_it_saw(edm: Edm) -> None:
     edm.own["durable"] = True
     edm.keys |= {"disable-mqtt": False, "mqtt-server": "tcp://127.0.0.1:1"}
     edm.start()
+    edm.wait_young_minute()
     send(edm.socket, [answer_frame(KNOWN)] * 50 + [answer_frame(f"n{number}.example.") for number in range(20)])
     edm.settled(70)
     wait_until(lambda: edm.part("new_names")["waiting"] == 20, what="the events to be queued", seconds=30)
@@ -284,6 +287,7 @@ def test_beside_a_pop(make_edm: Callable[..., Edm]) -> None:
 def test_one_process_at_a_time_is_in_a_data_folder(make_edm: Callable[..., Edm], tmp_path: Path) -> None:
     first = make_edm(own={"durable": True})
     first.start()
+    first.wait_young_minute(30)  # a process is started in it
     send(first.socket, [answer_frame(KNOWN)])
     first.settled(1)
     (spool,) = (first.data_dir / "spool").iterdir()
@@ -291,7 +295,7 @@ def test_one_process_at_a_time_is_in_a_data_folder(make_edm: Callable[..., Edm],
     second = make_edm(keys={"data-dir": str(first.data_dir)}, own={"durable": True})
     second.start(wait=False)
     assert second.daemon is not None
-    assert second.daemon.process.wait(30) == 1
+    assert second.daemon.process.wait(60) == 1
     assert f"{first.data_dir}: the folder is in use by another process" in second.daemon.output()
     assert spool.exists(), "the running minute of the first"
     rotated = first.ask("edm-rotate")

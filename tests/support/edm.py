@@ -144,9 +144,13 @@ class Edm:
         assert self.daemon is not None
         assert self.daemon.alive(), self.daemon.output()
         try:
-            return bool(self.part("input")["addresses"])
+            return bool(self.ask("edm")["input"]["addresses"])
         except (ConsoleUnreachableError, KeyError, TypeError):
             return False
+
+    def wait_young_minute(self, seconds: float = 15) -> None:
+        """Wait until the minute, at whose end an interval ends by itself, lasts for so many seconds more."""
+        wait_until(lambda: time.time() % 60 < 60 - seconds, what="another minute")
 
     def stop(self, seconds: float = 60.0) -> int:
         assert self.daemon is not None
@@ -180,12 +184,17 @@ class Edm:
             return thread.submit(trio.run, asking).result(90)
 
     def part(self, name: str) -> Any:
-        """What one part of EDM says of itself."""
-        return self.ask("edm")[name]
+        """What one part of EDM says of itself; the console waits a second for it, a busy machine may take longer."""
+
+        def said() -> Any:
+            found = self.ask("edm")[name]
+            return found if "error" not in found else None
+
+        return wait_until(said, what=f"{name} to answer")
 
     def account(self) -> AccountOf:
-        """The account as it is now; the console waits a second for it, which a busy machine may take longer for."""
-        said = wait_until(lambda: self.part("minimiser").get("account"), what="the minimiser to answer", seconds=60)
+        """The account as it is now."""
+        said = self.part("minimiser")["account"]
         return AccountOf(
             received=said["received"],
             in_flight=said["in_flight"],

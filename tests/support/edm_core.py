@@ -36,6 +36,7 @@ from tapir.transport.tls import client_context
 KID: Final = "edge.example"
 TOPIC: Final = f"events/up/{KID}/new_qname"
 _SOON: Final = Backoff(first=0.05, factor=1.5, maximum=0.5)
+_MARK: Final = "test/mark"
 
 
 @attrs.define(kw_only=True)
@@ -56,6 +57,8 @@ class Core:
     """what to do with an upload instead of taking it"""
     url: str = ""
     _ending: Callable[[], None] | None = None
+    _publish: Callable[[bytes], None] | None = None
+    _marks: Counter[bytes] = attrs.field(factory=Counter)
     _ready: Callable[[], None] | None = None
 
     @property
@@ -74,6 +77,13 @@ class Core:
     def names(self) -> Counter[str]:
         """How many events came of each name, in lower case."""
         return Counter(event["qname"].lower() for event in self.events)
+
+    def catch_up(self) -> None:
+        """Return when all is in `messages` that the broker has acknowledged by now: it comes before what we publish."""
+        assert self._publish is not None
+        mark = b"%d" % (sum(self._marks.values()) + 1)
+        self._publish(mark)
+        wait_until(lambda: self._marks[mark], what="what the broker has for us")
 
     def serve(self, edm: Edm) -> None:
         """Have `edm` send to us."""
@@ -111,10 +121,16 @@ class Core:
                 with contextlib.suppress(trio.RunFinishedError):
                     token.run_sync_soon(nursery.cancel_scope.cancel)
 
-            self._ending = end
+            def publish(payload: bytes) -> None:
+                trio.from_thread.run(client.publish, _MARK, payload, trio_token=token)
+
+            self._ending, self._publish = end, publish
             while True:
                 for delivery in await client.receive_batch(100):
-                    self.messages.append((delivery.topic, bytes(delivery.payload)))
+                    if delivery.topic == _MARK:
+                        self._marks[bytes(delivery.payload)] += 1
+                    else:
+                        self.messages.append((delivery.topic, bytes(delivery.payload)))
                     client.acknowledge([delivery])
 
     def end(self) -> None:
@@ -209,7 +225,7 @@ def core(make_broker: Callable[..., Broker], tmp_path: Path) -> Iterator[Core]:
 
     thread = threading.Thread(target=live, daemon=True)
     thread.start()
-    assert started.wait(30)
+    assert started.wait(120)
     assert not failed, failed
     wait_until(lambda: made.url, what="Core to serve")
     yield made
