@@ -142,7 +142,13 @@ def mqtt(pop: Pop) -> dict[str, Any]:
 
 def status(pop: Pop, name: str = "core") -> dict[str, Any]:
     """What an observation source says of itself. Blocks."""
-    found: dict[str, Any] = _ask(pop, "sources")["details"][name]
+
+    def said() -> dict[str, Any] | None:
+        answer: dict[str, Any] = _ask(pop, "sources")["details"][name]
+        # It is waited for a second; what is late, as on a busy machine it may be, is asked again.
+        return answer if answer.keys() != {"error"} else None
+
+    found: dict[str, Any] = wait_until(said, what=f"the source {name} to say how it stands")
     return found
 
 

@@ -220,9 +220,13 @@ class Pop:
         self.daemon = Daemon.start("tapir", command, directory=self.directory)
         if wait:
             daemon = self.daemon
-            wait_until(
-                lambda: " ready zone=" in daemon.output()[before:] or not daemon.alive(), what="tapir to be ready"
-            )
+
+            def ready() -> bool:
+                # A zone from the store is served before everybody who may be asked has started.
+                said = daemon.output()[before:]
+                return (" ready zone=" in said and " tapir: started\n" in said) or not daemon.alive()
+
+            wait_until(ready, what="tapir to be ready")
             assert daemon.alive(), daemon.output()
 
     def stop(self) -> int:
