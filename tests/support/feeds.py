@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 import dns.message
-from peers import ZONE, Pop
+from peers import ZONE, Pop, wait_until
 from primaries import FEED, KEY_NAME, SECRET_TEXT, SERVER_NAME, Primary
 
 _ASKER: Final = """
@@ -17,7 +17,7 @@ stop, took, lost = threading.Event(), [], 0
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set())).start()
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
     asker.connect(("127.0.0.1", port))
-    asker.settimeout(2)
+    asker.settimeout(10)
     while not stop.wait(0.005):
         begun = time.perf_counter()
         try:
@@ -88,7 +88,13 @@ class FeedPop(Pop):
 
     def feed(self, source: str) -> dict[str, Any]:
         """How the feed `source` stands."""
-        document: dict[str, Any] = json.loads(self.command("sources", "--json").stdout)["details"][source]
+
+        def said() -> dict[str, Any] | None:
+            found: dict[str, Any] = json.loads(self.command("sources", "--json").stdout)["details"][source]
+            # It is waited for a second; what is late, as on a busy machine it may be, is asked again.
+            return found if found.keys() != {"error"} else None
+
+        document: dict[str, Any] = wait_until(said, what=f"the feed {source} to say how it stands")
         return document
 
     def serial_of(self, source: str) -> int | None:
