@@ -24,7 +24,7 @@ def start_resolver(request, start_unbound, start_bind):
 
 
 def met(resolver: Any, name: str) -> str:
-    """Which action a client of `resolver` finds for `name`."""
+    """Which action a client of `resolver` finds for `name`; "servfail" where the internet was late to answer it."""
     query = dns.message.make_query(name, "A")
     try:
         answer = dns.query.udp(query, "127.0.0.1", port=resolver.port, timeout=2)
@@ -36,6 +36,8 @@ def met(resolver: Any, name: str) -> str:
         return "tcp-only"
     if answer.rcode() == dns.rcode.NXDOMAIN:
         return "nxdomain"
+    if answer.rcode() == dns.rcode.SERVFAIL:
+        return "servfail"
     assert answer.rcode() == dns.rcode.NOERROR
     aliases = [str(rdata.target) for rrset in answer.answer for rdata in rrset if rrset.rdtype == dns.rdatatype.CNAME]
     if aliases:
@@ -62,10 +64,15 @@ def test_clients_meet_each_action_and_a_reload_changes_it(
     pop.start()
     resolver = start_resolver(pop, port=port)
     wait_until(lambda: (resolver.zone() or (0, {}))[1], what="the resolver to have the zone")
+
+    def meets(name: str, action: str) -> None:
+        # BIND gives the zone away before it goes by it, and an answer may come too late to be met.
+        wait_until(lambda: met(resolver, name) == action, what=f"a client to meet {action} for {name}")
+
     for action in ACTIONS:
-        assert met(resolver, f"{action}.example") == action
-        assert met(resolver, f"a.b.{action}.tree.example") == action
-    assert met(resolver, "doubted.example") == "passthru"
+        meets(f"{action}.example", action)
+        meets(f"a.b.{action}.tree.example", action)
+    meets("doubted.example", "passthru")
 
     serial = pop.serial()
     pop.sources["s-nodata"]["action"] = "redirect"
@@ -74,8 +81,9 @@ def test_clients_meet_each_action_and_a_reload_changes_it(
     pop.reload()
     wait_until(lambda: pop.axfr()[1].get("doubted.example.") == "TCP-ONLY", what="the reload to reach the zone")
     wait_until(lambda: resolver.zone() == pop.axfr(), what="the reload to reach the resolver")
-    assert met(resolver, "nodata.example") == met(resolver, "x.nodata.tree.example") == "redirect"
-    assert met(resolver, "nxdomain.example") == "nxdomain"
+    meets("nodata.example", "redirect")
+    meets("x.nodata.tree.example", "redirect")
+    meets("nxdomain.example", "nxdomain")
     # One reload, one version: what the old and the new one have in common is not sent again.
     assert pop.serial() == serial + 1
 

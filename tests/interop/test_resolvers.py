@@ -14,6 +14,11 @@ def addresses(answer: Any) -> list[str]:
     return [str(rdata) for rrset in answer.answer for rdata in rrset if rrset.rdtype == dns.rdatatype.A]
 
 
+def blocks(resolver: Any, *names: str) -> bool:
+    """Whether all of `names` are NXDOMAIN there. BIND gives the zone away before it goes by it."""
+    return all(resolver.ask(name).rcode() == dns.rcode.NXDOMAIN for name in names)
+
+
 @pytest.fixture(params=["unbound", "bind"])
 def start_resolver(request, start_unbound, start_bind):
     return {"unbound": start_unbound, "bind": start_bind}[request.param]
@@ -31,16 +36,14 @@ def test_a_client_gets_the_action_of_the_policy(pop, start_resolver: Callable[..
     resolver = start_resolver(pop, port=port)
     wait_until(lambda: (resolver.zone() or (0, {}))[1], what="the resolver to have the zone")
 
-    assert resolver.ask("bad.example").rcode() == dns.rcode.NXDOMAIN
-    assert resolver.ask("mixed.case.example").rcode() == dns.rcode.NXDOMAIN
-    shady = resolver.ask("shady.example")
-    assert shady.rcode() == dns.rcode.NOERROR
-    assert addresses(shady) == []
+    wait_until(lambda: blocks(resolver, "bad.example", "mixed.case.example"), what="the resolver to go by it")
+    wait_until(lambda: not addresses(resolver.ask("shady.example")), what="the resolver to go by all of it")
+    assert resolver.ask("shady.example").rcode() == dns.rcode.NOERROR
     for name in ("both.example", "one.example", "elsewhere.example", "sub.bad.example"):
         assert addresses(resolver.ask(name)) == ["192.0.2.1"], name
 
     pop.write_list("deny", ["worse.example"])
-    wait_until(lambda: resolver.ask("worse.example").rcode() == dns.rcode.NXDOMAIN, what="the new name to be blocked")
+    wait_until(lambda: blocks(resolver, "worse.example"), what="the new name to be blocked")
     assert addresses(resolver.ask("bad.example")) == ["192.0.2.1"]
 
 
@@ -52,8 +55,8 @@ def test_an_allowlisted_name_below_a_denied_wildcard_is_never_blocked(
     pop.start()
     resolver = start_resolver(pop)
     wait_until(lambda: (resolver.zone() or (0, {}))[1], what="the resolver to have the zone")
-    for name in ("evil.example", "a.evil.example", "deep.evil.example", "b.deep.evil.example", "x.y.evil.example"):
-        assert resolver.ask(name).rcode() == dns.rcode.NXDOMAIN, name
+    evil = ("evil.example", "a.evil.example", "deep.evil.example", "b.deep.evil.example", "x.y.evil.example")
+    wait_until(lambda: blocks(resolver, *evil), what="the resolver to go by it")
     assert addresses(resolver.ask("good.deep.evil.example")) == ["192.0.2.1"]
 
 
