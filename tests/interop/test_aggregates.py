@@ -97,14 +97,14 @@ async def way(tmp_path: Path) -> AsyncIterator[Way]:
         yield way
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     with trio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110 - what another process does raises no event
             await trio.sleep(0.01)
 
 
 async def status_when(ref: ActorRef[Any], condition: Callable[[AggregatesStatus], bool]) -> AggregatesStatus:
-    with trio.fail_after(20):
+    with trio.fail_after(120):
         while not condition(status := await ref.ask(GetAggregates())):  # noqa: ASYNC110 - likewise
             await trio.sleep(0.01)
     return status

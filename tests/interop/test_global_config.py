@@ -47,6 +47,10 @@ def mqtt(pop: Pop) -> dict[str, Any]:
     return document
 
 
+def granted(pop: Pop) -> set[str]:
+    return {topic["filter"] for topic in mqtt(pop)["mqtt"]["topics"] if topic["granted"]}
+
+
 async def in_thread(condition: Callable[[], object], what: str) -> None:
     await trio.to_thread.run_sync(lambda: wait_until(condition, what=what))
 
@@ -78,6 +82,8 @@ async def test_the_topic_of_the_global_configuration_holds_over_a_restart(
         await client.publish(CONFIG, configuration("9", "observations/down/forged", STRANGER))
         await client.publish(CONFIG, configuration("2", "observations/down/new"))
         await in_thread(lambda: mqtt(pop)["global"]["version"] == "2", "the global configuration")
+        # What is published before the broker has granted the new topic is for nobody.
+        await in_thread(lambda: "observations/down/new" in granted(pop), "its topic to be granted")
         await client.publish("observations/down/new", observed("two.example."))
         await in_thread(lambda: "two.example." in pop.axfr()[1], "the second name")
         assert "one.example." in pop.axfr()[1]

@@ -75,7 +75,7 @@ async def test_the_status_is_signed_and_brings_events(
         assert verified.payload.endswith(b"}\n")
         return parse_function_status(verified.payload)
 
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.run)
             await trio.to_thread.run_sync(pop.start)

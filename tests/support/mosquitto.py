@@ -39,7 +39,7 @@ class Broker:
         )
         self.daemon = Daemon.start("mosquitto", [self.program, "-c", str(config)], directory=self.folder)
         self.daemons.append(self.daemon)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while True:
                 try:
                     stream = await trio.open_tcp_stream("127.0.0.1", self.port)
@@ -52,7 +52,7 @@ class Broker:
 
     def stop(self) -> None:
         assert self.daemon is not None
-        self.daemon.stop(seconds=10)
+        self.daemon.stop()
 
     def signal(self, number: int) -> None:
         assert self.daemon is not None
