@@ -10,7 +10,7 @@ import dns.flags
 import dns.message
 import dns.opcode
 import dns.rrset
-from peers import ZONE
+from peers import ZONE, free_port
 
 TRANSFERS = frozenset({251, 252})
 """IXFR, AXFR"""
@@ -21,7 +21,7 @@ class Relay:
     """Carries DNS over UDP and TCP on 127.0.0.1 to `target`, in threads, as long as the block lasts."""
 
     target: int
-    port: int = 0
+    port: int = attrs.field(factory=free_port)
     asked: int = 0
     """queries of the secondary"""
     transferred: int = 0
@@ -31,8 +31,7 @@ class Relay:
     _ending: bool = False
 
     def __enter__(self) -> "Relay":
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
+        listener = socket.create_server(("127.0.0.1", self.port))
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         datagrams.bind(("127.0.0.1", self.port))
         for each in (listener, datagrams):
