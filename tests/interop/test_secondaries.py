@@ -238,7 +238,7 @@ def test_who_comes_with_a_wrong_key_or_way_gets_nothing_and_catches_up_when_that
         mistake.mend(pop)
         reload(pop, wait_until)
         for secondary in running:
-            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up", seconds=60)
+            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up")
     reasons = set(dict(pop.status()["server"]["refusals"]))
     assert reasons == {mistake.reason for mistake in MISTAKES}
     for tool in SIGNS:
@@ -288,8 +288,9 @@ def test_a_certificate_that_secondaries_do_not_trust_gets_nobody_the_zone(
     for wrong, pair in pairs.items():
         before = pop.axfr()
         pop.extra["dnsengine"]["tls"] = {**trusted, "certificate": str(pair.certificate), "key": str(pair.key)}
+        logged = len(daemon.output())  # of each address it is said once, maybe right after the reload
         reload(pop, wait_until)
-        counted, logged = transfers(pop), len(daemon.output())
+        counted = transfers(pop)
         names.append(f"a{len(names)}.example")
         pop.write_list("deny", names)
         wait_until(lambda b=before: pop.serial() == b[0] + 1, what="the edit to be published")
@@ -301,7 +302,6 @@ def test_a_certificate_that_secondaries_do_not_trust_gets_nobody_the_zone(
             wait_until(
                 lambda t=tool, n=logged: f"no TLS with {ADDRESSES[t]}:" in daemon.output()[n:],
                 what=f"{tool} to end a handshake over {wrong}, and the log to say it",
-                seconds=60,
             )
         for secondary in running:
             if secondary.tool in OVER_TLS:
@@ -310,4 +310,4 @@ def test_a_certificate_that_secondaries_do_not_trust_gets_nobody_the_zone(
         pop.extra["dnsengine"]["tls"] = trusted
         reload(pop, wait_until)
         for secondary in running:
-            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up", seconds=60)
+            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up")
