@@ -69,6 +69,8 @@ def test_overload_reload_and_rotation(edm: Edm, octets: Path, campaign: Any) -> 
     ignored.write_text("10.0.0.0/30\n")
     edm.keys |= {"ignored-client-ips-file": str(ignored), "enable-manual-parquet-rotation": True}
     edm.start()
+    # Until it has read its lists, an order to rotate is answered by what is missing.
+    wait_until(lambda: edm.part("minimiser")["interval_started_at"], what="minimising to begin")
     seconds = 130 if campaign.full else 4  # in full over two minutes' ends
     turns = 0
     with blasting(edm, octets, seconds) as result:

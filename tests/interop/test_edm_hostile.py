@@ -29,7 +29,7 @@ MEMORY: Final = 600 << 20
 def serving(edm: Edm) -> Edm:
     """An EDM that runs, and has well-known names."""
     edm.write_well_known({*(format_name(name) for name in WORKLOAD.known_names()), "known."})
-    edm.own |= {"input-handshake-deadline": 2, "input-connections": 1200, "new-qname-outbox": 10_000}
+    edm.own |= {"input-connections": 1200, "new-qname-outbox": 10_000}
     edm.start()
     return edm
 
@@ -96,7 +96,9 @@ def shaken(path: Path) -> socket.socket:
     sock.settimeout(60)
     sock.sendall(sender.start())
     while not sender.open:
-        sock.sendall(sender.feed(sock.recv(4096)))
+        octets = sock.recv(4096)
+        assert octets, "the receiver closed"
+        sock.sendall(sender.feed(octets))
     return sock
 
 

@@ -179,7 +179,7 @@ def test_nothing_that_comes_out_tells_of_a_client(edm: Edm, core: Core, tmp_path
         "histogram-hll-explicit-threshold": 2,
         "enable-manual-parquet-rotation": True,
     }
-    edm.own |= {"durable": True, "input-handshake-deadline": 1, "new-qname-rate": 100_000}
+    edm.own |= {"durable": True, "new-qname-rate": 100_000}
     edm.own["telemetry-topic"] = "status/up/{EdgeId}/edm"
     edm.write_well_known(["known."])
     ignored.write_text("91.203.177.0/24\n2c0f:b3e1:94a7:d862::/64\n")
@@ -242,7 +242,7 @@ def test_nothing_that_comes_out_tells_of_a_client(edm: Edm, core: Core, tmp_path
     file = tmp_path / "frames.fstrm"
     file.write_bytes(file_octets(all_frames)[:-60])
     replay = ["edm", "replay", str(file), "--into", str(outside / "replayed"), "--config-dir", str(edm.config_dir)]
-    done = subprocess.run([sys.executable, "-m", "tapir", *replay], capture_output=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-m", "tapir", *replay], capture_output=True, timeout=120, check=False)
     (outside / "replay").write_bytes(done.stdout + done.stderr)
     assert list((outside / "replayed").rglob("*.parquet"))
 
