@@ -3,6 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
+from typing import Self
 
 import attrs
 
@@ -18,7 +19,7 @@ class FileIdentity:
     changed_ns: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> "FileIdentity":
+    def of(cls, status: os.stat_result) -> Self:
         """The identity of the file that `status` is of."""
         return cls(
             device=status.st_dev,

@@ -13,11 +13,12 @@ again (`content.py` compares before and after).
 """
 
 import enum
-import os
 import stat
 from typing import Final
 
 import attrs
+
+from tapir.store.files import FileIdentity
 
 # Timers are allowed to be a little early; an interval that is a tenth short is still an interval.
 _NEARLY: Final = 0.9
@@ -28,26 +29,11 @@ _NANOSECONDS: Final = 1_000_000_000
 
 
 @attrs.frozen(kw_only=True)
-class FileSign:
-    """What tells one state of a file from another; equal signs are taken for equal content."""
+class FileSign(FileIdentity):
+    """What tells one content of a file from another; equal signs are taken for equal content."""
 
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
     changed_ns: int = attrs.field(eq=False)
     """inode change time: a rename or a chmod sets it, which is no other content"""
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "FileSign":
-        """The sign of the file that `status` is of."""
-        return cls(
-            device=status.st_dev,
-            inode=status.st_ino,
-            size=status.st_size,
-            modified_ns=status.st_mtime_ns,
-            changed_ns=status.st_ctime_ns,
-        )
 
     def same_file(self, other: "FileSign") -> bool:
         """Whether both are states of one inode."""
