@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
-import trio
 
-from actors import ActorRef, AskError, Request, answered, ask_together
+from actors import ActorRef, Request, answered, ask_together
 from tapir.model.messages.control import GetHealth
 from tapir.model.messages.events import GetEvents, concerns_pop
 from tapir.model.messages.feeds import GetFeed
@@ -68,17 +67,10 @@ async def _ask_sources(
     refs: TelemetryRefs, sources: SourcesStatus | None, *, patience: float
 ) -> dict[str, tuple[Any, ...]]:
     """What the sources that have more to say tell of themselves, by their ids in order."""
-    found: dict[str, dict[str, Any]] = {"feeds": {}, "observed": {}}
-
-    async def ask(kind: str, source: str, ref: ActorRef[Any], question: Request[Any]) -> None:
-        try:
-            found[kind][source] = await ref.ask(question, timeout=patience)
-        except AskError:
-            return  # as above
-
-    async with trio.open_nursery() as nursery:
-        for each in sources.sources if sources is not None and refs.source is not None else ():
-            kind, question = _OF_ORIGIN.get(each.origin.split(" ")[0], ("", None))
-            if question is not None and each.active and not each.internal and refs.source is not None:
-                nursery.start_soon(ask, kind, each.id, refs.source(each.id), question)
-    return {kind: tuple(answers[source] for source in sorted(answers)) for kind, answers in found.items()}
+    questions: list[tuple[tuple[str, str], ActorRef[Any], Request[Any]]] = []
+    for each in sources.sources if sources is not None and refs.source is not None else ():
+        kind, question = _OF_ORIGIN.get(each.origin.split(" ")[0], ("", None))
+        if question is not None and each.active and not each.internal and refs.source is not None:
+            questions.append(((kind, each.id), refs.source(each.id), question))
+    found = answered(await ask_together(questions, patience=patience))
+    return {kind: tuple([found[key] for key in sorted(found) if key[0] == kind]) for kind, _ in _OF_ORIGIN.values()}
