@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -179,20 +180,30 @@ def test_entries_of_any_size_are_read_as_they_were_written(tmp_path: Path, size:
     reader.close()
 
 
-def test_a_large_entry_that_is_no_blob_any_more_is_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["'x' || hex(zeroblob(200000))", "zeroblob(300000)", "7"])
+@pytest.mark.parametrize(
+    ("table", "read"),
+    [
+        ("log", lambda opened: opened.entries(BlobKind.VERSION_DELTA, 0, first=1, last=1)),
+        ("item", lambda opened: opened.get(BlobKind.LIST, "feed")),
+    ],
+)
+def test_what_is_large_and_no_blob_any_more_is_damage(
+    tmp_path: Path, damage: str, table: str, read: Callable[[Database], object]
+) -> None:
     path = tmp_path / "lists.db"
     opened = Database.open(path, application_id=1, state=b"{}")
     with opened.writing():
         opened.append(BlobKind.VERSION_DELTA, 0, 1, bytes(300_000))
+        opened.put(BlobKind.LIST, "feed", bytes(300_000))
     opened.close()
-    for damage in ("'x' || hex(zeroblob(200000))", "zeroblob(300000)", "7"):
-        with sqlite3.connect(path) as writer:
-            writer.execute(f"UPDATE log SET sealed = {damage}")  # noqa: S608 - our own three words
-        writer.close()
-        opened = Database.open(path, application_id=1, state=b"{}")
-        with pytest.raises(StoreCorrupt), opened.reading():
-            opened.entries(BlobKind.VERSION_DELTA, 0, first=1, last=1)
-        opened.close()
+    with sqlite3.connect(path) as writer:
+        writer.execute(f"UPDATE {table} SET sealed = {damage}")  # noqa: S608 - our own words
+    writer.close()
+    opened = Database.open(path, application_id=1, state=b"{}")
+    with pytest.raises(StoreCorrupt), opened.reading():
+        read(opened)
+    opened.close()
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -223,19 +234,3 @@ def test_items_of_any_size_are_read_as_they_were_written_in_either_format(
         assert reader.execute("PRAGMA user_version").fetchone() == (version,)
         assert reader.execute("SELECT length(sealed) FROM item WHERE key = 'feed'").fetchone() == (octets,)
     reader.close()
-
-
-def test_a_large_item_that_is_no_blob_any_more_is_damage(tmp_path: Path) -> None:
-    path = tmp_path / "lists.db"
-    opened = Database.open(path, application_id=1, state=b"{}")
-    with opened.writing():
-        opened.put(BlobKind.LIST, "feed", bytes(300_000))
-    opened.close()
-    for damage in ("'x' || hex(zeroblob(200000))", "zeroblob(300000)", "7"):
-        with sqlite3.connect(path) as writer:
-            writer.execute(f"UPDATE item SET sealed = {damage} WHERE key = 'feed'")  # noqa: S608 - our own three words
-        writer.close()
-        opened = Database.open(path, application_id=1, state=b"{}")
-        with pytest.raises(StoreCorrupt), opened.reading():
-            opened.get(BlobKind.LIST, "feed")
-        opened.close()
