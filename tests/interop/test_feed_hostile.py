@@ -26,8 +26,8 @@ STORM_SECONDS: Final = 3
 STORM_RATE: Final = 10_000
 MEMORY: Final = 96 << 20
 """what a primary may make us hold for a while, at most"""
-PATIENCE: Final = 5.0
-"""seconds for an answer to SOA, whatever a primary does, on a machine that does a lot else, and may stand still"""
+PATIENCE: Final = 1.0
+"""seconds for an answer to SOA, whatever a primary does, on a machine that does a lot else"""
 
 STORM: Final = """
 import socket, sys, time

@@ -39,7 +39,6 @@ from tapir.transport.mqtt.client import MqttClient
 from tapir.transport.mqtt.dial import broker_dial
 from tapir.transport.mqtt.settings import Backoff, ClientSettings
 
-PATIENCE = BrokerSettings(host="", port=1883).connect_patience
 SOON = Backoff(first=0.05, factor=1.5, maximum=0.5)
 FAST = RestartBackoff(first=0.01, factor=1.0)
 MANY = Intensity(restarts=1000, period=60)
@@ -283,10 +282,10 @@ async def test_a_broker_that_accepts_and_never_speaks(tmp_path: Path) -> None:
         nursery.start_soon(trio.serve_listeners, silent, listeners)
         began = trio.current_time()
         async with session(tmp_path, listeners[0].socket.getsockname()[1]) as life:
-            assert trio.current_time() - began < PATIENCE / 2
+            assert trio.current_time() - began < 1
             await life.until(lambda status: status.state == "connecting")
             stopping = trio.current_time()
-        assert trio.current_time() - stopping < PATIENCE / 2
+        assert trio.current_time() - stopping < 2
         nursery.cancel_scope.cancel()
 
 

@@ -241,7 +241,7 @@ async def test_a_half_dead_broker_is_noticed(make_broker: Callable[..., Broker],
     began = trio.current_time()
     state = await taker.lost()
     assert state.trouble is Trouble.KEEPALIVE
-    assert trio.current_time() - began < 30  # TCP would take minutes; the seconds are exact on a clock of the test
+    assert trio.current_time() - began < 3
     before = len(taker.states)
     broker.signal(signal.SIGCONT)
     assert (await taker.connected(after=before)).session_present

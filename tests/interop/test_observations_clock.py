@@ -94,5 +94,5 @@ async def test_a_clock_that_is_set_holds_expiry_until_it_is_accepted(
         set_clock(DAY)
         await until(lambda: status(pop)["held"], "expiry to be held")
         pop.command("accept", "clock")
-        await until(lambda: set(pop.axfr()[1]) == {"long.example."}, "what is over to leave", 60)
+        await until(lambda: set(pop.axfr()[1]) == {"long.example."}, "what is over to leave", 10)
     assert await trio.to_thread.run_sync(pop.stop) == 0

@@ -66,7 +66,7 @@ class Hand:
 
     async def zone(self, wanted: dict[str, str]) -> None:
         try:
-            await until(lambda: self.pop.axfr()[1] == wanted, "the zone", 60)
+            await until(lambda: self.pop.axfr()[1] == wanted, "the zone", 20)
         except BaseException:
             print(f"is {self.pop.axfr()[1]}, wanted {wanted}")
             raise

@@ -278,11 +278,11 @@ async def test_kill_9_while_names_expire(broker: Broker, pop: Pop, campaign: Any
             served = set(transfer(pop.port)[1])
             expired = {name for name in served if name not in oracle.names(ended)}
             told = {name for name in served if name.startswith("wrong")}
-            await until(lambda: not set(transfer(pop.port)[1]) - oracle.names(), "what is over to go", 60)
+            await until(lambda: not set(transfer(pop.port)[1]) - oracle.names(), "what is over to go", 15)
             print(f"{len(served)} served right after the start, {len(expired)} of them over")
             assert not told
         await trio.sleep(9)
-        await holds(pop, oracle, 60)
+        await holds(pop, oracle, 15)
         assert status(pop)["entries"] == len(oracle.names())
         nursery.cancel_scope.cancel()
     assert await trio.to_thread.run_sync(pop.stop) == 0

@@ -238,7 +238,7 @@ def test_who_comes_with_a_wrong_key_or_way_gets_nothing_and_catches_up_when_that
         mistake.mend(pop)
         reload(pop, wait_until)
         for secondary in running:
-            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up")
+            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up", seconds=60)
     reasons = set(dict(pop.status()["server"]["refusals"]))
     assert reasons == {mistake.reason for mistake in MISTAKES}
     for tool in SIGNS:
@@ -310,4 +310,4 @@ def test_a_certificate_that_secondaries_do_not_trust_gets_nobody_the_zone(
         pop.extra["dnsengine"]["tls"] = trusted
         reload(pop, wait_until)
         for secondary in running:
-            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up")
+            wait_until(lambda s=secondary, a=after: s.has(a), what=f"{secondary.tool} to catch up", seconds=60)
